@@ -1,0 +1,5 @@
+//! Container and codec formats, read and written without I/O: each takes bytes and gives bytes.
+
+pub mod bits;
+pub mod flv;
+pub mod message;

@@ -1,0 +1,4 @@
+//! srs-shard: a live media server. See `main.rs` for the command.
+
+pub mod formats;
+pub mod stream;

@@ -1,0 +1,2 @@
+//! The `srs-shard` command.
+fn main() {}

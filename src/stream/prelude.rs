@@ -1,0 +1,125 @@
+//! The prelude: what a decoder must know before the first frame – metadata and sequence headers.
+//!
+//! It is remembered on the owner as the publisher sends it, travels with the blocks, and is encoded for a
+//! viewer who joins or jumps. Its version number tells a viewer's shard whether what a viewer was given last
+//! is still in force.
+
+use crate::formats::flv::{Role, Tag};
+use crate::formats::message::Kind;
+use bytes::Bytes;
+
+/// A stream with more tracks than this loses the headers of the later ones for those who join late.
+pub const MAX_HEADERS: usize = 16;
+
+/// One sequence header: the whole FLV tag body, and which track it configures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Audio or video.
+    pub kind: Kind,
+    /// What the payload is.
+    pub tag: Tag,
+    /// FLV tag body.
+    pub payload: Bytes,
+}
+
+/// Metadata and sequence headers in force at some point of a stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prelude {
+    /// Grows with every change; 0 is the empty prelude of a stream that was never published.
+    pub version: u32,
+    /// Body of the `onMetaData` data message (AMF0: the string, then the values), without `@setDataFrame`.
+    pub metadata: Option<Bytes>,
+    /// Sequence headers, in SRS's order: audio before video, then by track.
+    pub headers: Vec<Header>,
+    /// Whether coded audio, or an audio header, has been seen in this publish.
+    pub has_audio: bool,
+    /// Whether coded video, or a video header, has been seen in this publish.
+    pub has_video: bool,
+}
+
+/// What remembering a sequence header changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It is byte for byte the one in force.
+    Same,
+    /// It is new, or differs.
+    New,
+}
+
+impl Prelude {
+    /// The header of the main track (track 0) of a kind.
+    pub fn header(&self, kind: Kind) -> Option<&Header> {
+        self.headers.iter().find(|h| h.kind == kind && h.tag.track == 0)
+    }
+
+    /// Remembers a sequence header.
+    pub fn remember(&mut self, kind: Kind, tag: Tag, payload: &Bytes) -> Change {
+        debug_assert_eq!(tag.role, Role::SequenceHeader);
+        let place = |h: &Header| (h.kind, h.tag.multitrack, h.tag.track);
+        let new = Header { kind, tag, payload: payload.clone() };
+        match self.headers.binary_search_by_key(&place(&new), place) {
+            Ok(at) if self.headers[at].payload == *payload => return Change::Same,
+            Ok(at) => self.headers[at] = new,
+            Err(_) if self.headers.len() >= MAX_HEADERS => return Change::New,
+            Err(at) => self.headers.insert(at, new),
+        }
+        self.version += 1;
+        Change::New
+    }
+
+    /// Remembers metadata.
+    pub fn remember_metadata(&mut self, body: &Bytes) -> Change {
+        if self.metadata.as_ref() == Some(body) {
+            return Change::Same;
+        }
+        self.metadata = Some(body.clone());
+        self.version += 1;
+        Change::New
+    }
+
+    /// Notes that coded media of a kind was seen.
+    pub fn saw(&mut self, kind: Kind) {
+        let seen = match kind {
+            Kind::Audio => &mut self.has_audio,
+            Kind::Video => &mut self.has_video,
+            Kind::Data => return,
+        };
+        if !*seen {
+            *seen = true;
+            self.version += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats::flv::inspect;
+
+    fn remember(p: &mut Prelude, kind: Kind, body: &'static [u8]) -> Change {
+        p.remember(kind, inspect(kind, body), &Bytes::from_static(body))
+    }
+
+    #[test]
+    fn audio_stands_before_video_and_the_version_moves_only_on_change() {
+        let mut p = Prelude::default();
+        assert_eq!(remember(&mut p, Kind::Video, b"\x17\0\0\0\0A"), Change::New);
+        assert_eq!(remember(&mut p, Kind::Audio, b"\xaf\0\x12\x10"), Change::New);
+        assert_eq!(remember(&mut p, Kind::Video, b"\x17\0\0\0\0A"), Change::Same);
+        assert_eq!(p.version, 2);
+        assert_eq!(remember(&mut p, Kind::Video, b"\x17\0\0\0\0B"), Change::New);
+        assert_eq!(p.version, 3);
+        let kinds: Vec<Kind> = p.headers.iter().map(|h| h.kind).collect();
+        assert_eq!(kinds, [Kind::Audio, Kind::Video]);
+    }
+
+    #[test]
+    fn tracks_keep_headers_of_their_own_and_their_number_is_bounded() {
+        let mut p = Prelude::default();
+        for track in 0..40u8 {
+            let body: Bytes = [&b"\x96\x00avc1"[..], &[track], b"x"].concat().into();
+            p.remember(Kind::Video, inspect(Kind::Video, &body), &body);
+        }
+        assert_eq!(p.headers.len(), MAX_HEADERS);
+    }
+}
