@@ -1,1 +1,66 @@
-//! The engine.
+//! The engine of srs-shard: a master thread, one pinned executor per core (a *shard*), mailboxes between
+//! them. It knows nothing of media.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`placement`] | which CPUs: affinity mask and cgroup quota |
+//! | [`preflight`] | what must be there before the first executor: io_uring, limits |
+//! | [`listen`] | listening sockets, one per shard and port, made by the master |
+//! | [`master`] | starts, stops and drains the shards; signals |
+//! | [`executor`] | one shard: its [`Ctx`], turns and the heartbeat |
+//! | [`mailbox`] | outboxes, inboxes: at most one channel item per peer and turn |
+//! | [`ask`] | questions to one or all shards, with deadlines |
+//! | [`owner`] | which shard owns a key |
+//! | [`net`] | TCP connections: one reader, a sender that never waits, one parked writer |
+//! | [`file`] | reading files through the ring |
+//! | [`helper`] | jobs that would block a shard |
+//! | [`child`] | child processes that inherit no socket |
+//! | [`counters`] | what the engine counts |
+//!
+//! Only this crate names glommio, and only this crate holds `unsafe`: the reactor can be replaced behind it.
+//! What glommio 0.9.0 gets wrong, and the remedy for each, is said where the remedy stands: lost wake-ups in
+//! [`executor`], leaked cancelled tasks in [`executor::Ctx::spawn`], inherited sockets in [`child`], the
+//! blocking pool in [`helper`].
+//!
+//! # A turn
+//! Reader tasks feed what arrived to the service and call [`Ctx::kick`]. Once every task that was runnable
+//! has run, the turn task calls [`Service::on_turn`], then flushes the outboxes: what came in together goes
+//! out together.
+
+pub mod ask;
+pub mod child;
+pub mod counters;
+pub mod executor;
+pub mod file;
+pub mod helper;
+pub mod listen;
+pub mod mailbox;
+pub mod master;
+pub mod net;
+pub mod owner;
+pub mod placement;
+pub mod preflight;
+
+pub use ask::{AskError, Reply};
+pub use executor::{Awake, Class, Ctx, Next, Panicked, Service};
+pub use listen::{ListenError, Port};
+pub use master::{Control, Ended, Running, StartError, run};
+pub use net::{Listener, Sent, TcpConn, TcpTuning};
+pub use placement::{Cores, Pin, Plan, PlanError};
+
+/// The number of a shard: 0 up to one less than the number of shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ShardId(pub u16);
+
+impl ShardId {
+    /// As an index into a table with one entry per shard.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl std::fmt::Display for ShardId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}

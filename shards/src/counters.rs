@@ -1,0 +1,44 @@
+//! What the engine counts on each shard. Plain cells: read on the shard itself, copied out by value.
+
+use std::cell::Cell;
+
+/// A shard's own counters, only ever touched on that shard.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Turns run.
+    pub turns: Cell<u64>,
+    /// Heartbeats that fired: no turn had come for the heartbeat's period.
+    pub heartbeats: Cell<u64>,
+    /// Turns (or one peer's mail) that took longer than [`crate::executor::TURN_LIMIT`].
+    pub loop_stalls: Cell<u64>,
+    /// The longest turn yet, in µs.
+    pub longest_turn_us: Cell<u64>,
+    /// Panics caught in tasks and handlers.
+    pub panics: Cell<u64>,
+    /// Channel items received from peers.
+    pub mail_items: Cell<u64>,
+    /// Times a peer's inbox was full: the windows should make that impossible.
+    pub mail_full: Cell<u64>,
+    /// Connections accepted.
+    pub accepted: Cell<u64>,
+    /// Failed `accept` calls (EMFILE and the like).
+    pub accept_errors: Cell<u64>,
+    /// Tasks running now.
+    pub tasks: Cell<u64>,
+}
+
+/// Adds to a counter cell.
+pub fn add(cell: &Cell<u64>, n: u64) {
+    cell.set(cell.get().wrapping_add(n));
+}
+
+/// CPU time that the calling thread has used so far.
+pub fn thread_cpu() -> std::time::Duration {
+    let mut t = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `t` is a valid timespec for the call to fill.
+    let done = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut t) };
+    if done != 0 {
+        return std::time::Duration::ZERO;
+    }
+    std::time::Duration::new(t.tv_sec.unsigned_abs(), t.tv_nsec.unsigned_abs() as u32)
+}

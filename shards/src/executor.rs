@@ -1,0 +1,435 @@
+//! One shard: a glommio executor, its [`Ctx`], its turns and its heartbeat.
+//!
+//! # The heartbeat
+//! glommio 0.9.0 can park with runnable tasks (`run_task_queues` takes a pending preemption at its entry for
+//! "nothing to do"), so a task that another shard woke may sleep for ever. The remedy needs no change to the
+//! crate: every shard keeps one deadline that each turn pushes on. It fires after [`HEARTBEAT_BUSY`] without
+//! a turn while the shard is kept awake (live streams, open questions) and after [`HEARTBEAT_IDLE`]
+//! otherwise; any timer ends the park, so it bounds the stall. The same timer carries the service's own next
+//! wish ([`Next::At`]): one timer per shard drives everything periodic.
+
+use crate::ask::{self, AskError, Reply};
+use crate::counters::{Counters, add};
+use crate::helper::{Helpers, JobPanicked};
+use crate::mailbox::{Mail, Outboxes};
+use crate::master::Control;
+use crate::net::Listener;
+use crate::{ShardId, owner};
+use glommio::timer::Timer;
+use glommio::{Latency, Shares, TaskQueueHandle};
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// A stall lasts at most this long while the shard has something live.
+pub const HEARTBEAT_BUSY: Duration = Duration::from_millis(10);
+/// A stall lasts at most this long on an idle shard; four wake-ups a second cost it under 0.4 ms of CPU.
+pub const HEARTBEAT_IDLE: Duration = Duration::from_millis(250);
+/// A turn that takes longer is counted as a loop stall.
+pub const TURN_LIMIT: Duration = Duration::from_millis(2);
+/// glommio's default of 100 ms lets a busy low-share queue delay media by that much.
+const PREEMPT: Duration = Duration::from_millis(2);
+/// Deep enough that thousands of armed reads are handed to the kernel in few system calls.
+const RING_DEPTH: usize = 1024;
+/// Registered buffers are only used for O_DIRECT files, which no shard opens; the default is 10 MiB.
+const IO_MEMORY: usize = 64 << 10;
+
+/// What a task is for: media outranks recording, recording outranks the API. Acts between turns only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Connections, pumps, mail.
+    Media,
+    /// Writing files.
+    Recording,
+    /// Answers that are long to compute.
+    Api,
+}
+
+const SHARES: [(Class, usize, &str); 3] =
+    [(Class::Media, 1000, "media"), (Class::Recording, 200, "recording"), (Class::Api, 100, "api")];
+
+/// When a shard wishes its next turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// As soon as the tasks that are runnable now have run: the turn ended at its budget.
+    Now,
+    /// Not later than this.
+    At(Instant),
+    /// When something happens.
+    Idle,
+}
+
+/// What runs on each shard.
+pub trait Service: 'static {
+    /// What shards post to each other.
+    type Msg: Send + 'static;
+    /// A post from a peer (or from this shard itself). Runs to completion. A panic in it is caught and
+    /// counted; what it was about is lost, the shard goes on.
+    fn on_message(&self, from: ShardId, message: Self::Msg);
+    /// The end of a turn; see the crate's documentation.
+    fn on_turn(&self, now: Instant) -> Next;
+    /// The master asks for something.
+    fn on_control(&self, control: Control);
+    /// The shard's life: it ends when this returns.
+    fn serve(self: Rc<Self>) -> impl Future<Output = ()>;
+}
+
+/// Something panicked and was caught; the log has the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} panicked")]
+pub struct Panicked(pub &'static str);
+
+/// A shard's handle to its engine. Cheap to clone, never leaves its shard.
+pub struct Ctx<M: 'static>(Rc<Shard<M>>);
+
+impl<M> Clone for Ctx<M> {
+    fn clone(&self) -> Self {
+        Ctx(Rc::clone(&self.0))
+    }
+}
+
+struct Shard<M> {
+    me: ShardId,
+    outboxes: Outboxes<M>,
+    helpers: Helpers,
+    queues: [TaskQueueHandle; 3],
+    listeners: RefCell<Vec<(&'static str, Listener)>>,
+    counters: Rc<Counters>,
+    kicked: Cell<bool>,
+    turn_waker: RefCell<Option<Waker>>,
+    awake: Rc<Cell<u32>>,
+    heartbeat: RefCell<Timer>,
+}
+
+/// While it lives the shard's heartbeat runs at [`HEARTBEAT_BUSY`].
+#[derive(Debug)]
+pub struct Awake(Rc<Cell<u32>>);
+
+impl Drop for Awake {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
+}
+
+/// All that a shard's thread is given by the master.
+pub(crate) struct Seat<M> {
+    pub(crate) me: ShardId,
+    pub(crate) cpu: Option<usize>,
+    pub(crate) inbox: flume::Receiver<Mail<M>>,
+    pub(crate) inboxes: Vec<flume::Sender<Mail<M>>>,
+    pub(crate) bounds: Vec<crate::listen::Bound>,
+    pub(crate) helpers: Helpers,
+    /// Off only in the test that shows what happens without it.
+    pub(crate) heartbeat: bool,
+}
+
+/// Starts a shard's thread; `up` hears when its service exists.
+pub(crate) fn start<S: Service>(
+    seat: Seat<S::Msg>,
+    make: impl FnOnce(Ctx<S::Msg>) -> S + Send + 'static,
+    up: flume::Sender<ShardId>,
+) -> Result<glommio::ExecutorJoinHandle<()>, glommio::GlommioError<()>> {
+    let placement = seat.cpu.map_or(glommio::Placement::Unbound, glommio::Placement::Fixed);
+    glommio::LocalExecutorBuilder::new(placement)
+        .name(&format!("shard-{}", seat.me))
+        .io_memory(IO_MEMORY)
+        .ring_depth(RING_DEPTH)
+        .preempt_timer(PREEMPT)
+        .spawn(move || live(seat, make, up))
+}
+
+async fn live<S: Service>(
+    seat: Seat<S::Msg>,
+    make: impl FnOnce(Ctx<S::Msg>) -> S,
+    up: flume::Sender<ShardId>,
+) {
+    let queues = SHARES.map(|(_, shares, name)| {
+        glommio::executor().create_task_queue(Shares::Static(shares), Latency::NotImportant, name)
+    });
+    let counters = Rc::new(Counters::default());
+    let listeners = seat
+        .bounds
+        .into_iter()
+        .map(|bound| (bound.name, Listener::adopt(bound, Rc::clone(&counters))))
+        .collect();
+    let ctx = Ctx(Rc::new(Shard {
+        me: seat.me,
+        outboxes: Outboxes::new(seat.me, seat.inboxes),
+        helpers: seat.helpers,
+        queues,
+        listeners: RefCell::new(listeners),
+        counters,
+        kicked: Cell::new(false),
+        turn_waker: RefCell::default(),
+        awake: Rc::default(),
+        heartbeat: RefCell::new(Timer::new(HEARTBEAT_IDLE)),
+    }));
+    let service = Rc::new(make(ctx.clone()));
+    ctx.spawn(Class::Media, "inbox", read_mail(ctx.clone(), seat.inbox, Rc::clone(&service)));
+    ctx.spawn(Class::Media, "turns", run_turns(ctx.clone(), Rc::clone(&service)));
+    if seat.heartbeat {
+        ctx.spawn(Class::Media, "heartbeat", beat(ctx.clone()));
+    }
+    let _ = up.send(seat.me);
+    service.serve().await;
+    ctx.flush();
+}
+
+async fn read_mail<S: Service>(ctx: Ctx<S::Msg>, inbox: flume::Receiver<Mail<S::Msg>>, service: Rc<S>) {
+    while let Ok(mut mail) = inbox.recv_async().await {
+        loop {
+            let began = Instant::now();
+            deliver(&ctx, mail, &service);
+            ctx.note_turn_length(began);
+            match inbox.try_recv() {
+                Ok(next) => mail = next,
+                Err(_) => break,
+            }
+            glommio::executor().yield_if_needed().await;
+        }
+        ctx.kick();
+    }
+}
+
+fn deliver<S: Service>(ctx: &Ctx<S::Msg>, mail: Mail<S::Msg>, service: &Rc<S>) {
+    match mail {
+        Mail::Posts { from, posts } => {
+            add(&ctx.0.counters.mail_items, 1);
+            for post in posts {
+                let _ = ctx.isolate("a message handler", || service.on_message(from, post));
+            }
+        }
+        Mail::Control(control) => {
+            let _ = ctx.isolate("a control handler", || service.on_control(control));
+        }
+    }
+}
+
+async fn run_turns<S: Service>(ctx: Ctx<S::Msg>, service: Rc<S>) {
+    loop {
+        poll_fn(|cx| {
+            if ctx.0.kicked.replace(false) {
+                return Poll::Ready(());
+            }
+            let mut waker = ctx.0.turn_waker.borrow_mut();
+            if !waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+                *waker = Some(cx.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+        let began = Instant::now();
+        let next = ctx.isolate("a turn", || service.on_turn(began)).unwrap_or(Next::Idle);
+        ctx.flush();
+        add(&ctx.0.counters.turns, 1);
+        ctx.note_turn_length(began);
+        ctx.push_heartbeat_on(began, next);
+        if next == Next::Now {
+            ctx.kick();
+            glommio::executor().yield_now().await; // the tasks that are runnable now go first
+        }
+    }
+}
+
+async fn beat<M: Send + 'static>(ctx: Ctx<M>) {
+    loop {
+        poll_fn(|cx| Pin::new(&mut *ctx.0.heartbeat.borrow_mut()).poll(cx)).await;
+        add(&ctx.0.counters.heartbeats, 1);
+        *ctx.0.heartbeat.borrow_mut() = Timer::new(ctx.heartbeat_period());
+        ctx.kick();
+    }
+}
+
+impl<M: Send + 'static> Ctx<M> {
+    /// This shard.
+    pub fn me(&self) -> ShardId {
+        self.0.me
+    }
+
+    /// How many shards there are.
+    pub fn shards(&self) -> u16 {
+        self.0.outboxes.shards()
+    }
+
+    /// The shard that owns `key`; see [`owner`].
+    pub fn owner_of(&self, key: &str) -> ShardId {
+        owner::owner_of(key, self.shards())
+    }
+
+    /// This shard's counters.
+    pub fn counters(&self) -> &Counters {
+        &self.0.counters
+    }
+
+    /// This shard's listeners, by name; they are given out once.
+    pub fn take_listeners(&self) -> Vec<(&'static str, Listener)> {
+        std::mem::take(&mut *self.0.listeners.borrow_mut())
+    }
+
+    /// Asks for a turn once everything that is runnable now has run.
+    pub fn kick(&self) {
+        if !self.0.kicked.replace(true)
+            && let Some(waker) = &*self.0.turn_waker.borrow()
+        {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Posts to a shard (also to this one: it arrives like any other post, later). Never waits.
+    pub fn post(&self, to: ShardId, message: M) {
+        if self.0.outboxes.put(to, message) {
+            self.flush();
+        } else {
+            self.kick();
+        }
+    }
+
+    /// Asks one shard; `question` makes the message that carries the reply.
+    pub async fn ask<R: Send + 'static>(
+        &self,
+        to: ShardId,
+        question: impl FnOnce(Reply<R>) -> M,
+        limit: Duration,
+    ) -> Result<R, AskError> {
+        let _awake = self.stay_awake();
+        let (reply, answer) = ask::question();
+        self.post(to, question(reply));
+        answer.wait(to, limit).await
+    }
+
+    /// Asks every shard, this one included; answers come in the order of the shards.
+    pub async fn ask_all<R: Send + 'static>(
+        &self,
+        question: impl Fn(Reply<R>) -> M,
+        limit: Duration,
+    ) -> Vec<(ShardId, Result<R, AskError>)> {
+        let _awake = self.stay_awake();
+        let asked: Vec<_> = (0..self.shards())
+            .map(|n| {
+                let (reply, answer) = ask::question();
+                self.post(ShardId(n), question(reply));
+                (ShardId(n), answer)
+            })
+            .collect();
+        let deadline = Instant::now() + limit;
+        let mut answers = Vec::with_capacity(asked.len());
+        for (shard, answer) in asked {
+            let left = deadline.saturating_duration_since(Instant::now());
+            answers.push((shard, answer.wait(shard, left).await));
+        }
+        answers
+    }
+
+    /// Keeps the heartbeat at its busy pace while the guard lives.
+    pub fn stay_awake(&self) -> Awake {
+        let awake = &self.0.awake;
+        awake.set(awake.get() + 1);
+        if awake.get() == 1 {
+            self.kick(); // the next turn shortens the deadline
+        }
+        Awake(Rc::clone(awake))
+    }
+
+    /// Runs a task. A panic in it ends the task, is logged with `what`, and counted.
+    ///
+    /// There is no handle: glommio 0.9.0 never frees a task that was cancelled while it waited, so tasks end
+    /// by themselves (a reader when its socket is shut down).
+    pub fn spawn(&self, class: Class, what: &'static str, task: impl Future<Output = ()> + 'static) {
+        let counters = Rc::clone(&self.0.counters);
+        let guarded = Caught { task, what, counters: Rc::clone(&counters) };
+        add(&counters.tasks, 1);
+        match glommio::spawn_local_into(guarded, self.0.queues[class as usize]) {
+            Ok(task) => drop(task.detach()),
+            Err(error) => log::error!("cannot start {what}: {error}"),
+        }
+    }
+
+    /// Runs `f`; a panic in it is caught, logged with `what`, and counted.
+    pub fn isolate<R>(&self, what: &'static str, f: impl FnOnce() -> R) -> Result<R, Panicked> {
+        catch_unwind(AssertUnwindSafe(f)).map_err(|_| self.caught(what))
+    }
+
+    fn caught(&self, what: &'static str) -> Panicked {
+        add(&self.0.counters.panics, 1);
+        log::error!("shard {}: {what} panicked; it was ended, the shard goes on", self.0.me);
+        Panicked(what)
+    }
+
+    /// Runs a job on a helper thread.
+    pub async fn offload<R: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> R + Send + 'static,
+    ) -> Result<R, JobPanicked> {
+        let _awake = self.stay_awake();
+        self.0.helpers.run(job).await
+    }
+
+    /// Lets others run if this task has used up its time.
+    pub async fn yield_if_needed(&self) {
+        glommio::executor().yield_if_needed().await;
+    }
+
+    /// Waits.
+    pub async fn sleep(&self, time: Duration) {
+        Timer::new(time).await;
+    }
+
+    fn flush(&self) {
+        add(&self.0.counters.mail_full, self.0.outboxes.flush());
+    }
+
+    fn heartbeat_period(&self) -> Duration {
+        let live = self.0.awake.get() > 0 || self.0.outboxes.waiting();
+        if live { HEARTBEAT_BUSY } else { HEARTBEAT_IDLE }
+    }
+
+    fn push_heartbeat_on(&self, now: Instant, next: Next) {
+        let mut after = self.heartbeat_period();
+        if let Next::At(wish) = next {
+            after = after.min(wish.saturating_duration_since(now));
+        }
+        self.0.heartbeat.borrow_mut().reset(after);
+    }
+
+    fn note_turn_length(&self, began: Instant) {
+        let took = began.elapsed();
+        let counters = &self.0.counters;
+        if took > TURN_LIMIT {
+            add(&counters.loop_stalls, 1);
+        }
+        let us = took.as_micros() as u64;
+        counters.longest_turn_us.set(counters.longest_turn_us.get().max(us));
+    }
+}
+
+/// A task's future whose panics are caught: uncaught, one ends the executor and all its connections.
+struct Caught<F> {
+    task: F,
+    what: &'static str,
+    counters: Rc<Counters>,
+}
+
+impl<F: Future<Output = ()>> Future for Caught<F> {
+    type Output = ();
+    fn poll(self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<()> {
+        // SAFETY: `task` is pinned with `self` and never moved out; the other fields are only borrowed.
+        let this = unsafe { self.get_unchecked_mut() };
+        // SAFETY: as above: structural pinning of `task`.
+        let task = unsafe { Pin::new_unchecked(&mut this.task) };
+        catch_unwind(AssertUnwindSafe(|| task.poll(cx))).unwrap_or_else(|_| {
+            add(&this.counters.panics, 1);
+            log::error!("the task of {} panicked; it was ended, its shard goes on", this.what);
+            Poll::Ready(())
+        })
+    }
+}
+
+impl<F> Drop for Caught<F> {
+    fn drop(&mut self) {
+        self.counters.tasks.set(self.counters.tasks.get().saturating_sub(1));
+    }
+}

@@ -1,0 +1,100 @@
+//! Listening sockets: for every address one per shard, all made by the master before any shard starts.
+//!
+//! They share their port through SO_REUSEPORT and start to listen only when every shard is up, so that no
+//! connection waits in the backlog of a shard that does not accept yet. IPv6 sockets are V6ONLY: `0.0.0.0`
+//! and `[::]` stand side by side.
+
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::net::SocketAddr;
+
+/// Connections that may wait for `accept`, per shard and address; the kernel caps it at `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// An address to listen on, and what for: `name` comes back with the listener on each shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// What the service calls it, `"rtmp"` for instance.
+    pub name: &'static str,
+    /// Where to listen.
+    pub at: SocketAddr,
+}
+
+/// Why an address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {at} for {name}: {source}")]
+pub struct ListenError {
+    /// The port's name.
+    pub name: &'static str,
+    /// Its address.
+    pub at: SocketAddr,
+    /// What the kernel said.
+    pub source: io::Error,
+}
+
+/// A bound socket on its way to a shard.
+#[derive(Debug)]
+pub struct Bound {
+    /// What for.
+    pub name: &'static str,
+    /// Where (the real port, if 0 was asked for).
+    pub at: SocketAddr,
+    pub(crate) socket: Socket,
+}
+
+/// Binds every port once per shard: `result[shard]` are that shard's sockets.
+pub fn bind(ports: &[Port], shards: u16) -> Result<Vec<Vec<Bound>>, ListenError> {
+    let mut all: Vec<Vec<Bound>> = (0..shards).map(|_| Vec::new()).collect();
+    for port in ports {
+        let mut at = port.at;
+        for bounds in &mut all {
+            let socket =
+                bind_one(at).map_err(|source| ListenError { name: port.name, at: port.at, source })?;
+            // Port 0: the first socket gets a port from the kernel, the other shards share it.
+            at = socket.local_addr().ok().and_then(|a| a.as_socket()).unwrap_or(at);
+            bounds.push(Bound { name: port.name, at, socket });
+        }
+    }
+    Ok(all)
+}
+
+fn bind_one(at: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(at), Type::STREAM.cloexec(), Some(Protocol::TCP))?;
+    if at.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // SO_REUSEADDR: a restart must not wait for connections in TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&at.into())?;
+    Ok(socket)
+}
+
+impl Bound {
+    pub(crate) fn listen(&self) -> Result<(), ListenError> {
+        self.socket.listen(BACKLOG).map_err(|source| ListenError { name: self.name, at: self.at, source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_share_a_port_and_v4_and_v6_stand_side_by_side() {
+        let port = |at: &str| Port { name: "t", at: at.parse().unwrap() };
+        let v4 = bind(&[port("127.0.0.1:0")], 4).unwrap();
+        let shared = v4[0][0].at.port();
+        assert!(shared != 0 && v4.iter().all(|b| b[0].at.port() == shared));
+        let v6 = Port { name: "t6", at: format!("[::]:{shared}").parse().unwrap() };
+        let both = bind(&[v6], 2).unwrap();
+        both.iter().chain(&v4).flatten().for_each(|b| b.listen().unwrap());
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_named() {
+        let port = Port { name: "rtmp", at: "192.0.2.1:1935".parse().unwrap() };
+        let error = bind(&[port], 1).unwrap_err().to_string();
+        assert!(error.starts_with("cannot listen on 192.0.2.1:1935 for rtmp: "), "{error}");
+    }
+}

@@ -1,0 +1,211 @@
+//! The master: starts the shards, passes control on to them, hears their end and the signals.
+
+use crate::ShardId;
+use crate::executor::{self, Ctx, Seat, Service};
+use crate::helper::Helpers;
+use crate::listen::{self, ListenError, Port};
+use crate::mailbox::{INBOX_ITEMS, Mail};
+use crate::placement::Plan;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What the master tells every shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// End now: connections are cut.
+    Stop,
+    /// Accept no more, let clients finish until [`Control::Stop`].
+    Drain,
+    /// Reopen log files, and the like.
+    Reopen,
+    /// Read the configuration again.
+    Reload,
+}
+
+/// Why the shards did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A port is taken or not ours.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// A helper thread.
+    #[error("cannot start a helper thread: {0}")]
+    Helper(io::Error),
+    /// An executor.
+    #[error("cannot start shard {shard}: {reason}")]
+    Executor {
+        /// Which.
+        shard: ShardId,
+        /// What glommio said.
+        reason: String,
+    },
+    /// Signals could not be blocked.
+    #[error("cannot take over the signals: {0}")]
+    Signals(io::Error),
+}
+
+/// How a shard ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Its service returned.
+    Done,
+    /// It panicked where nothing could catch it.
+    Panicked,
+}
+
+/// The running shards.
+pub struct Running {
+    shards: Vec<(ShardId, glommio::ExecutorJoinHandle<()>)>,
+    control: Arc<dyn Fn(Control) + Send + Sync>,
+    ports: Vec<(&'static str, std::net::SocketAddr)>,
+    started: Instant,
+}
+
+/// Binds the ports, starts a shard for each place of the plan, and listens once all are up.
+pub fn run<S, F>(plan: &Plan, ports: &[Port], make: F) -> Result<Running, StartError>
+where
+    S: Service,
+    F: Fn(Ctx<S::Msg>) -> S + Send + Sync + 'static,
+{
+    run_with(plan, ports, make, true)
+}
+
+/// As [`run`]; without the heartbeat lost wake-ups are not bounded, which is only of use to show that.
+#[doc(hidden)]
+pub fn run_with<S, F>(plan: &Plan, ports: &[Port], make: F, heartbeat: bool) -> Result<Running, StartError>
+where
+    S: Service,
+    F: Fn(Ctx<S::Msg>) -> S + Send + Sync + 'static,
+{
+    let bounds = listen::bind(ports, plan.shards())?;
+    let bound_ports = bounds.first().map(|b| b.iter().map(|b| (b.name, b.at)).collect()).unwrap_or_default();
+    let helpers = Helpers::start().map_err(StartError::Helper)?;
+    let (inboxes, mut receivers): (Vec<_>, Vec<_>) =
+        plan.cpus.iter().map(|_| flume::bounded::<Mail<S::Msg>>(INBOX_ITEMS)).unzip();
+    receivers.reverse();
+    let make = Arc::new(make);
+    let (up, ups) = flume::bounded(usize::from(plan.shards()));
+    let mut shards = Vec::new();
+    // The sockets stay with the master too until all shards are up, only to be told to listen.
+    let mut sockets = Vec::new();
+    for (n, (cpu, bounds)) in plan.cpus.iter().zip(bounds).enumerate() {
+        let me = ShardId(n as u16);
+        let failed = |reason: String| StartError::Executor { shard: me, reason };
+        let Some(inbox) = receivers.pop() else { break };
+        for bound in &bounds {
+            let socket = bound.socket.try_clone().map_err(|e| failed(e.to_string()))?;
+            sockets.push(listen::Bound { name: bound.name, at: bound.at, socket });
+        }
+        let seat = Seat {
+            me,
+            cpu: *cpu,
+            inbox,
+            inboxes: inboxes.clone(),
+            bounds,
+            helpers: helpers.clone(),
+            heartbeat,
+        };
+        let make = Arc::clone(&make);
+        let shard = executor::start::<S>(seat, move |ctx| make(ctx), up.clone())
+            .map_err(|error| failed(error.to_string()))?;
+        shards.push((me, shard));
+    }
+    drop(up);
+    // A shard that died while starting closes the channel early; `join` tells.
+    while ups.recv().is_ok() {}
+    sockets.iter().try_for_each(listen::Bound::listen)?;
+    let control = Arc::new(move |control| {
+        for inbox in &inboxes {
+            // A shard that stands still with a full inbox must not hold up the others' control.
+            let _ = inbox.send_timeout(Mail::Control(control), Duration::from_secs(1));
+        }
+    });
+    Ok(Running { shards, control, ports: bound_ports, started: Instant::now() })
+}
+
+impl Running {
+    /// Tells every shard.
+    pub fn broadcast(&self, control: Control) {
+        (self.control)(control);
+    }
+
+    /// A handle that other threads may use to tell every shard.
+    pub fn controller(&self) -> impl Fn(Control) + Send + Sync + use<> {
+        let control = Arc::clone(&self.control);
+        move |c| control(c)
+    }
+
+    /// The ports listened on, with the numbers the kernel chose.
+    pub fn ports(&self) -> &[(&'static str, std::net::SocketAddr)] {
+        &self.ports
+    }
+
+    /// When the shards were up.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// Waits for every shard to end.
+    pub fn join(self) -> Vec<(ShardId, Ended)> {
+        let end = |handle: glommio::ExecutorJoinHandle<()>| match handle.join() {
+            Ok(()) => Ended::Done,
+            Err(_) => Ended::Panicked,
+        };
+        self.shards.into_iter().map(|(shard, handle)| (shard, end(handle))).collect()
+    }
+}
+
+/// A signal the server acts on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGINT, SIGTERM: stop fast.
+    Stop,
+    /// SIGQUIT: drain.
+    Drain,
+    /// SIGHUP: reload.
+    Reload,
+    /// SIGUSR1: reopen the log.
+    Reopen,
+}
+
+const SIGNALS: [(libc::c_int, Signal); 5] = [
+    (libc::SIGINT, Signal::Stop),
+    (libc::SIGTERM, Signal::Stop),
+    (libc::SIGQUIT, Signal::Drain),
+    (libc::SIGHUP, Signal::Reload),
+    (libc::SIGUSR1, Signal::Reopen),
+];
+
+/// The signals, blocked in every thread and waited for in one place.
+pub struct Signals(libc::sigset_t);
+
+impl Signals {
+    /// Blocks them. Call it before any thread is started: threads inherit the mask.
+    pub fn block() -> Result<Signals, StartError> {
+        // SAFETY: an all-zero sigset_t is a valid object for sigemptyset to initialise.
+        let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+        // SAFETY: `set` is valid; the signal numbers are constants of this platform.
+        unsafe { libc::sigemptyset(&raw mut set) };
+        for (number, _) in SIGNALS {
+            // SAFETY: as above.
+            unsafe { libc::sigaddset(&raw mut set, number) };
+        }
+        // SAFETY: `set` was initialised above; the old mask is not asked for.
+        match unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) } {
+            0 => Ok(Signals(set)),
+            error => Err(StartError::Signals(io::Error::from_raw_os_error(error))),
+        }
+    }
+
+    /// Waits for the next one, at most `limit`.
+    pub fn wait(&self, limit: Duration) -> Option<Signal> {
+        let limit = libc::timespec {
+            tv_sec: limit.as_secs() as libc::time_t,
+            tv_nsec: libc::c_long::from(limit.subsec_nanos() as i32),
+        };
+        // SAFETY: set and timespec are valid; no siginfo is asked for.
+        let number = unsafe { libc::sigtimedwait(&raw const self.0, std::ptr::null_mut(), &raw const limit) };
+        SIGNALS.iter().find(|(n, _)| *n == number).map(|(_, signal)| *signal)
+    }
+}

@@ -1,0 +1,275 @@
+//! TCP connections as a shard uses them.
+//!
+//! I/O is readiness-based: a call is tried first and only then waited for, so nothing owns a buffer while it
+//! waits. One scratch buffer per shard serves all readers. Sending never waits ([`TcpConn::try_send`]); when
+//! a socket is full, exactly one parked task per connection finishes the message in flight
+//! ([`TcpConn::finish`]).
+
+use crate::counters::{Counters, add};
+use crate::listen::Bound;
+use bytes::Bytes;
+use futures_lite::io::{AsyncRead, AsyncWrite};
+use glommio::net::{TcpListener, TcpStream};
+use socket2::SockRef;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, RawFd};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+/// Size of the shard's one read buffer.
+pub const SCRATCH_BYTES: usize = 64 << 10;
+/// The first pause after a failed `accept`; it doubles up to [`ACCEPT_PAUSE_MAX`].
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_BYTES]);
+}
+
+/// A listening socket of this shard.
+pub struct Listener {
+    inner: Rc<Listening>,
+}
+
+struct Listening {
+    listener: TcpListener,
+    fd: RawFd,
+    at: SocketAddr,
+    stopped: Cell<bool>,
+    counters: Rc<Counters>,
+}
+
+impl Clone for Listener {
+    fn clone(&self) -> Self {
+        Listener { inner: Rc::clone(&self.inner) }
+    }
+}
+
+impl Listener {
+    pub(crate) fn adopt(bound: Bound, counters: Rc<Counters>) -> Listener {
+        let fd = bound.socket.into_raw_fd();
+        // SAFETY: the descriptor was just taken out of its owner; the glommio listener owns it from here on.
+        let listener = unsafe { TcpListener::from_raw_fd(fd) };
+        let inner = Listening { listener, fd, at: bound.at, stopped: Cell::new(false), counters };
+        Listener { inner: Rc::new(inner) }
+    }
+
+    /// The address listened on.
+    pub fn at(&self) -> SocketAddr {
+        self.inner.at
+    }
+
+    /// The next connection; None after [`Listener::stop`]. Failures (out of descriptors) are counted and
+    /// waited out here.
+    pub async fn accept(&self) -> Option<TcpConn> {
+        let mut pause = ACCEPT_PAUSE;
+        loop {
+            if self.inner.stopped.get() {
+                return None;
+            }
+            match self.inner.listener.accept().await {
+                Ok(stream) => match TcpConn::adopt(stream) {
+                    Ok(conn) => {
+                        add(&self.inner.counters.accepted, 1);
+                        return Some(conn);
+                    }
+                    Err(_) => continue, // the peer was gone before it was accepted
+                },
+                Err(_) if self.inner.stopped.get() => return None,
+                Err(error) => {
+                    add(&self.inner.counters.accept_errors, 1);
+                    log::warn!("accept on {} failed: {error}; trying again in {pause:?}", self.inner.at);
+                    glommio::timer::Timer::new(pause).await;
+                    pause = (pause * 2).min(ACCEPT_PAUSE_MAX);
+                }
+            }
+        }
+    }
+
+    /// Stops listening: the accept that waits ends. What is still in the backlog is refused by the kernel.
+    pub fn stop(&self) {
+        self.inner.stopped.set(true);
+        let _ = SockRef::from(&borrowed(self.inner.fd)).shutdown(Shutdown::Both);
+    }
+}
+
+/// How much of it a socket took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// Everything.
+    All,
+    /// So many bytes, 0 included: the socket is full.
+    Part(usize),
+}
+
+/// Socket options of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TcpTuning {
+    /// TCP_NODELAY.
+    pub nodelay: Option<bool>,
+    /// TCP_NOTSENT_LOWAT in bytes: bounds what the kernel keeps for a client that stops reading.
+    pub notsent_lowat: Option<u32>,
+    /// TCP_USER_TIMEOUT: unacknowledged data older than this ends the connection.
+    pub user_timeout: Option<Duration>,
+    /// SO_SNDBUF in bytes.
+    pub sndbuf: Option<usize>,
+}
+
+/// A TCP connection: one reader, any number of handles, one sender at a time. Clones share the connection;
+/// it closes when the last is dropped.
+pub struct TcpConn(Rc<Conn>);
+
+struct Conn {
+    stream: RefCell<TcpStream>,
+    fd: RawFd,
+    peer: SocketAddr,
+    local: SocketAddr,
+    parked: Cell<bool>,
+}
+
+impl Clone for TcpConn {
+    fn clone(&self) -> Self {
+        TcpConn(Rc::clone(&self.0))
+    }
+}
+
+impl std::fmt::Debug for TcpConn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} from {}", self.0.local, self.0.peer)
+    }
+}
+
+impl TcpConn {
+    fn adopt(stream: TcpStream) -> io::Result<TcpConn> {
+        let fd = stream.as_raw_fd();
+        // SAFETY: sets a flag on a descriptor that `stream` owns. glommio's accept sets it only for the first
+        // of a burst, see `child`.
+        unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+        let address = |a: io::Result<socket2::SockAddr>| {
+            a.and_then(|a| a.as_socket().ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable)))
+        };
+        let peer = address(SockRef::from(&borrowed(fd)).peer_addr())?;
+        let local = address(SockRef::from(&borrowed(fd)).local_addr())?;
+        SockRef::from(&borrowed(fd)).set_keepalive(true)?;
+        Ok(TcpConn(Rc::new(Conn { stream: RefCell::new(stream), fd, peer, local, parked: Cell::new(false) })))
+    }
+
+    /// Connects, within `limit`. Addresses only: resolving a name would block the shard.
+    pub async fn connect(to: SocketAddr, limit: Duration) -> io::Result<TcpConn> {
+        TcpConn::adopt(TcpStream::connect_timeout(to, limit).await.map_err(io::Error::from)?)
+    }
+
+    /// The peer's address.
+    pub fn peer(&self) -> SocketAddr {
+        self.0.peer
+    }
+
+    /// The address the peer connected to.
+    pub fn local(&self) -> SocketAddr {
+        self.0.local
+    }
+
+    /// Waits for bytes and hands them to `f`; None when the peer has closed (or [`TcpConn::shutdown`] was
+    /// called). `f` runs while the shard's scratch buffer is lent out: it must not read again.
+    pub async fn read<R>(&self, f: impl FnOnce(&[u8]) -> R) -> io::Result<Option<R>> {
+        let mut f = Some(f);
+        poll_fn(move |cx| {
+            SCRATCH.with_borrow_mut(|scratch| {
+                let n = {
+                    let mut stream = self.0.stream.borrow_mut();
+                    ready!(Pin::new(&mut *stream).poll_read(cx, scratch))?
+                };
+                let bytes = scratch.get(..n).filter(|bytes| !bytes.is_empty());
+                Poll::Ready(Ok(bytes.and_then(|bytes| f.take().map(|f| f(bytes)))))
+            })
+        })
+        .await
+    }
+
+    /// Sends what the socket takes now, without waiting. Not while a writer is parked.
+    pub fn try_send(&self, slices: &[IoSlice<'_>]) -> io::Result<Sent> {
+        debug_assert!(!self.0.parked.get(), "a parked writer owns the socket");
+        const FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+        let total: usize = slices.iter().map(|s| s.len()).sum();
+        let sent = match slices {
+            [one] => SockRef::from(&borrowed(self.0.fd)).send_with_flags(one, FLAGS),
+            many => SockRef::from(&borrowed(self.0.fd)).send_vectored_with_flags(many, FLAGS),
+        };
+        match sent {
+            Ok(n) if n == total => Ok(Sent::All),
+            Ok(n) => Ok(Sent::Part(n)),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(Sent::Part(0)),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(Sent::Part(0)),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Sends all of `rest`, waiting for the socket: the parked writer. There is at most one at a time
+    /// (glommio keeps one waiter per direction); nobody else may send until it is done.
+    pub async fn finish(&self, mut rest: Bytes) -> io::Result<()> {
+        debug_assert!(!self.0.parked.get(), "one parked writer per connection");
+        let _parked = Parked::new(&self.0.parked);
+        while !rest.is_empty() {
+            let n = poll_fn(|cx| Pin::new(&mut *self.0.stream.borrow_mut()).poll_write(cx, &rest)).await?;
+            if n == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            bytes::Buf::advance(&mut rest, n);
+        }
+        Ok(())
+    }
+
+    /// Whether a writer is parked.
+    pub fn is_parked(&self) -> bool {
+        self.0.parked.get()
+    }
+
+    /// Ends one or both directions. `Both` is a kick: the reader sees the end and leaves.
+    pub fn shutdown(&self, how: Shutdown) {
+        let _ = SockRef::from(&borrowed(self.0.fd)).shutdown(how);
+    }
+
+    /// Bytes sent that the peer has not acknowledged yet (SIOCOUTQ), unsent ones included.
+    pub fn unacked_bytes(&self) -> usize {
+        let mut bytes: libc::c_int = 0;
+        // SAFETY: TIOCOUTQ (= SIOCOUTQ) writes one int to `bytes`; the descriptor lives as long as `self`.
+        let done = unsafe { libc::ioctl(self.0.fd, libc::TIOCOUTQ, &raw mut bytes) };
+        if done == 0 { usize::try_from(bytes).unwrap_or(0) } else { 0 }
+    }
+
+    /// Sets socket options. Failures are of no consequence (the peer has gone) and ignored.
+    pub fn tune(&self, tuning: &TcpTuning) {
+        let fd = borrowed(self.0.fd);
+        let socket = SockRef::from(&fd);
+        let _ = tuning.nodelay.map(|on| socket.set_tcp_nodelay(on));
+        let _ = tuning.notsent_lowat.map(|bytes| socket.set_tcp_notsent_lowat(bytes));
+        let _ = tuning.user_timeout.map(|limit| socket.set_tcp_user_timeout(Some(limit)));
+        let _ = tuning.sndbuf.map(|bytes| socket.set_send_buffer_size(bytes));
+    }
+}
+
+struct Parked<'a>(&'a Cell<bool>);
+
+impl<'a> Parked<'a> {
+    fn new(cell: &'a Cell<bool>) -> Self {
+        cell.set(true);
+        Parked(cell)
+    }
+}
+
+impl Drop for Parked<'_> {
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
+}
+
+fn borrowed(fd: RawFd) -> BorrowedFd<'static> {
+    // SAFETY: every caller holds the owner of `fd` (a Conn or Listening) and lets go of the borrow within the
+    // calling function.
+    unsafe { BorrowedFd::borrow_raw(fd) }
+}
