@@ -2,3 +2,4 @@
 
 pub mod encode;
 pub mod prelude;
+pub mod timeline;
