@@ -1,4 +1,5 @@
 //! srs-shard: a live media server. See `main.rs` for the command.
 
 pub mod formats;
+pub mod logging;
 pub mod stream;
