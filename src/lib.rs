@@ -1,5 +1,8 @@
 //! srs-shard: a live media server. See `main.rs` for the command.
 
+pub mod cli;
+pub mod config;
 pub mod formats;
+pub mod logging;
 pub mod stats;
 pub mod stream;

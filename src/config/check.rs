@@ -1,0 +1,304 @@
+//! What can be wrong with a configuration, where, and the rules between keys.
+//!
+//! A message is one line: file, line, column, key, what was found, what is allowed. Nothing here stops at
+//! the first fault.
+
+use super::load::{Notes, schema_keys};
+use super::mount::Mount;
+use super::schema::{Config, DEFAULT_VHOST};
+use super::units::{MemoryLimit, show_size};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::Range;
+
+/// Everything that is wrong with one file, in the file's order.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct ConfigErrors {
+    /// The file, as it was named to us.
+    pub file: String,
+    /// At least one.
+    pub errors: Vec<ConfigError>,
+}
+
+/// One fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// Where; `None` if it concerns the file as such.
+    pub position: Option<Position>,
+    /// The key's path, such as `vhost.__defaultVhost__.play.gop_cache`; empty if there is none.
+    pub key: String,
+    /// What is wrong.
+    pub problem: Problem,
+}
+
+/// A place in the file; both count from 1, columns in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// Line.
+    pub line: usize,
+    /// Column.
+    pub column: usize,
+}
+
+/// What is wrong with a file or a key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// The file cannot be read.
+    #[error("cannot be read: {0}")]
+    Unreadable(String),
+    /// It is not TOML, or holds a key twice.
+    #[error("not valid TOML: {0}")]
+    Syntax(String),
+    /// The schema has no such key here.
+    #[error("no such key{0}")]
+    UnknownKey(Hint),
+    /// A value of the wrong type, unit or range.
+    #[error("found {found}; allowed: {allowed}")]
+    Value {
+        /// The value as it is written.
+        found: String,
+        /// What the key takes.
+        allowed: String,
+    },
+    /// A value that is good alone but not together with another.
+    #[error("{0}")]
+    Conflict(String),
+}
+
+/// What may have been meant by an unknown key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// A key of this table with nearly that name.
+    Nearest(String),
+    /// The tables that have this key.
+    Elsewhere(Vec<String>),
+    /// A directive of SRS that this version does not act on.
+    SrsOnly,
+    /// The keys of this table.
+    Allowed(Vec<String>),
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, error) in self.errors.iter().enumerate() {
+            let newline = if i == 0 { "" } else { "\n" };
+            write!(f, "{newline}{}", self.file)?;
+            if let Some(Position { line, column }) = error.position {
+                write!(f, ":{line}:{column}")?;
+            }
+            if !error.key.is_empty() {
+                write!(f, ": {}", error.key)?;
+            }
+            write!(f, ": {}", error.problem)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Hint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nearest(name) => write!(f, "; did you mean \"{name}\"?"),
+            Self::Elsewhere(tables) => write!(f, " here; it belongs {}", tables.join(" or ")),
+            Self::SrsOnly => write!(f, ": an SRS directive that this version does not act on; remove it"),
+            Self::Allowed(keys) => write!(f, "; allowed here: {}", keys.join(", ")),
+        }
+    }
+}
+
+/// What SRS 3 to 7 have and this version has not: whoever brings an old file along should not be told of
+/// typing errors.
+const SRS_ONLY: &[&str] = &[
+    "asprocess",
+    "auth",
+    "auto_reload_for_docker",
+    "bandcheck",
+    "circuit_breaker",
+    "cluster",
+    "daemon",
+    "dash",
+    "disable_daemon_for_docker",
+    "drop_if_not_match",
+    "dvr",
+    "empty_ip_ok",
+    "exec",
+    "exporter",
+    "ff_log_dir",
+    "ff_log_level",
+    "force_grace_quit",
+    "forward",
+    "gop_cache_max_frames",
+    "grace_final_wait",
+    "grace_start_wait",
+    "hds",
+    "heartbeat",
+    "hls",
+    "http_hooks",
+    "http_static",
+    "https",
+    "ingest",
+    "inotify_auto_reload",
+    "kickoff_for_idle",
+    "mix_correct",
+    "mr",
+    "mr_latency",
+    "mw_msgs",
+    "parse_sps",
+    "pid",
+    "pithy_print_ms",
+    "query_latest_version",
+    "raw_api",
+    "refer",
+    "rtc",
+    "rtc_server",
+    "security",
+    "server_id",
+    "srs_log_level_v2",
+    "srt",
+    "srt_server",
+    "stats",
+    "stream_caster",
+    "tcmalloc_release_rate",
+    "threads",
+    "transcode",
+    "try_annexb_first",
+    "utc_time",
+    "work_dir",
+];
+
+/// What to say about an unknown key of a table whose keys are `known`.
+pub(super) fn hint(name: &str, known: &[&'static str]) -> Hint {
+    let tables: Vec<String> = schema_keys().iter().filter_map(|path| home_of(path, name)).collect();
+    if !tables.is_empty() {
+        return Hint::Elsewhere(tables);
+    }
+    if SRS_ONLY.contains(&name) {
+        return Hint::SrsOnly;
+    }
+    let distance = |key: &&&str| strsim::damerau_levenshtein(name, key);
+    // A third of the letters may be wrong; more is another word.
+    let near = known.iter().min_by_key(distance).filter(|key| distance(key) <= (name.len() / 3).max(1));
+    match near {
+        Some(key) => Hint::Nearest((*key).to_owned()),
+        None => Hint::Allowed(known.iter().map(|key| (*key).to_owned()).collect()),
+    }
+}
+
+/// The table of a schema path, in words, if the path's last part is `name`.
+fn home_of(path: &str, name: &str) -> Option<String> {
+    match path.rsplit_once('.') {
+        None if path == name => Some("at the top level, before the first [table]".to_owned()),
+        Some((table, key)) if key == name => Some(format!("in [{table}]")),
+        _ => None,
+    }
+}
+
+/// The rules between keys. `notes` knows where each key stands and takes the faults.
+pub(super) fn rules(config: &Config, notes: &mut Notes) {
+    listen_addresses_differ(config, notes);
+    mounts_differ(config, notes);
+    for (name, vhost) in &config.vhosts {
+        if let MemoryLimit::Bytes(limit) = config.feed_memory
+            && vhost.play.feed_max_bytes > limit
+        {
+            let text = format!(
+                "{} for one stream is more than feed_memory ({}) has for all",
+                show_size(vhost.play.feed_max_bytes),
+                show_size(limit)
+            );
+            notes.conflict(&[&vhost_path(name, "play.feed_max_bytes"), "feed_memory"], text);
+        }
+    }
+}
+
+fn listen_addresses_differ(config: &Config, notes: &mut Notes) {
+    let services = [
+        ("listen", true, &config.listen),
+        ("http_api.listen", config.http_api.enabled, &config.http_api.listen),
+        ("http_server.listen", config.http_server.enabled, &config.http_server.listen),
+    ];
+    let mut taken: BTreeMap<SocketAddr, &str> = BTreeMap::new();
+    for (key, _, addrs) in services.into_iter().filter(|(_, enabled, _)| *enabled) {
+        // Port 0 is another port each time.
+        for addr in addrs.iter().filter(|addr| addr.port() != 0) {
+            let other = addr.sockets().find_map(|socket| taken.get(&socket).copied().map(|by| (socket, by)));
+            if let Some((socket, by)) = other {
+                let text = match by == key {
+                    true => format!("{socket} is in this list twice"),
+                    false => format!("{socket} is taken by {by}"),
+                };
+                notes.conflict(&[key, by], text);
+            }
+            taken.extend(addr.sockets().map(|socket| (socket, key)));
+        }
+    }
+}
+
+fn mounts_differ(config: &Config, notes: &mut Notes) {
+    let mut taken: BTreeMap<(String, &str), &str> = BTreeMap::new();
+    for (name, vhost) in config.vhosts.iter().filter(|(_, v)| v.enabled && v.http_remux.enabled) {
+        for mount in &vhost.http_remux.mount {
+            let place = (host_of(mount, name), mount.path.as_str());
+            if let Some(other) = taken.insert(place, name) {
+                let text = match other == name {
+                    true => format!("\"{}{}\" is in this list twice", mount.host, mount.path),
+                    false => format!("\"{}{}\" is taken by vhost {other}", mount.host, mount.path),
+                };
+                let paths = [vhost_path(name, "http_remux.mount"), vhost_path(other, "http_remux.mount")];
+                notes.conflict(&[&paths[0], &paths[1]], text);
+            }
+        }
+    }
+}
+
+/// The Host that a mount is tied to; empty is any.
+fn host_of(mount: &Mount, vhost: &str) -> String {
+    match mount.host.as_str() {
+        "[vhost]" if vhost == DEFAULT_VHOST => String::new(),
+        "[vhost]" => vhost.to_owned(),
+        host => host.to_owned(),
+    }
+}
+
+/// The path of a vhost's key, as in messages: names that TOML wants quoted are quoted.
+pub(super) fn vhost_path(name: &str, key: &str) -> String {
+    format!("vhost.{}.{key}", key_text(name))
+}
+
+/// One part of a key's path, quoted where TOML wants that.
+pub(super) fn key_text(name: &str) -> String {
+    let bare = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    if bare { name.to_owned() } else { format!("{name:?}") }
+}
+
+/// The place of a byte of the file.
+pub(super) fn position(source: &str, span: &Range<usize>) -> Position {
+    let before = source.get(..span.start).unwrap_or(source);
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    Position {
+        line: before.matches('\n').count() + 1,
+        column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
+    }
+}
+
+impl Config {
+    /// What is allowed but hardly meant, one line each.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if !self.vhosts.values().any(|v| v.enabled) {
+            warnings
+                .push(format!("no vhost is enabled: every client is refused; add [vhost.{DEFAULT_VHOST}]"));
+        }
+        if self.demo && self.vhost(DEFAULT_VHOST).is_none() {
+            warnings.push(format!("demo needs an enabled [vhost.{DEFAULT_VHOST}]: there is no demo stream"));
+        }
+        if !self.http_server.enabled {
+            let remuxed = self.vhosts.iter().filter(|(_, v)| v.enabled && v.http_remux.enabled);
+            warnings.extend(remuxed.map(|(name, _)| {
+                format!("{}: nothing is served while http_server is off", vhost_path(name, "http_remux"))
+            }));
+        }
+        warnings
+    }
+}

@@ -1,0 +1,558 @@
+//! The log: the `log` facade, written by one thread, so that a shard never waits for a disk or a terminal.
+//!
+//! A line is formatted where it arises and put into a bounded queue; when the queue is full the line is
+//! dropped and counted, and the count is logged as soon as there is room. The form is env_logger's:
+//! `[2026-01-31T12:00:00.123Z INFO  srs_shard::web] text`. Text that peers chose can neither forge a line
+//! nor drive a terminal: control characters are escaped.
+//!
+//! What is logged: `RUST_LOG` in Rust's words if it is set, else the configured level for our own crates
+//! and warnings of the others. [`Throttle`] is for trouble that repeats.
+
+mod line;
+
+pub use line::MAX_LINE_BYTES;
+
+use line::line;
+use std::cell::Cell;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+/// Lines that may wait for the writer; with [`MAX_LINE_BYTES`] this bounds the queue to 16 MiB.
+pub const MAX_QUEUED_LINES: usize = 4096;
+
+/// How much the writer gathers for one write.
+const MAX_WRITE_BYTES: usize = 64 << 10;
+
+/// Nobody waits longer than this for the log when the process ends.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Crates whose lines the configured level governs; others are heard from [`log::Level::Warn`] up.
+const OWN_CRATES: [&str; 3] = ["srs_shard", "shards", "srs_load"];
+
+/// How often [`Throttle`] lets the same trouble through.
+const THROTTLE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Where the log goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sink {
+    /// Standard error, in colour if it is a terminal.
+    Console,
+    /// A file, appended to; its directory is made if it is missing.
+    File(PathBuf),
+}
+
+/// Why there is no log.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The file cannot be opened.
+    #[error("log file {file}: cannot be opened: {source}")]
+    Open {
+        /// The file.
+        file: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The writer's thread cannot be started.
+    #[error("log writer: cannot be started: {0}")]
+    Thread(io::Error),
+    /// A process has one log.
+    #[error("log: there is one already")]
+    Twice,
+}
+
+/// The running log; dropping it waits (at most a second) until what was logged is written.
+#[derive(Debug)]
+pub struct LogHandle {
+    queue: Queue,
+    fixed_by_env: bool,
+}
+
+impl LogHandle {
+    /// Starts the log of the process. Call it before threads are pinned: the writer keeps the mask of its
+    /// maker.
+    pub fn install(level: log::LevelFilter, sink: Sink) -> Result<Self, LogError> {
+        Self::install_with(std::env::var("RUST_LOG").ok().as_deref(), level, sink)
+    }
+
+    /// [`LogHandle::install`], told what `RUST_LOG` says.
+    fn install_with(rust_log: Option<&str>, level: log::LevelFilter, sink: Sink) -> Result<Self, LogError> {
+        let mut builder = env_filter::Builder::new();
+        let wanted = rust_log.filter(|text| !text.trim().is_empty());
+        let parsed = wanted.map(|text| builder.try_parse(text).map(|b| b.build()));
+        let (filter, trouble) = match parsed {
+            Some(Ok(filter)) => (Some(filter), None),
+            Some(Err(error)) => (None, Some(error)),
+            None => (None, None),
+        };
+        let colour = sink == Sink::Console && io::stderr().is_terminal();
+        let queue = start_writer(Output::open(sink)?)?;
+        let max = filter.as_ref().map_or(level, env_filter::Filter::filter);
+        let fixed_by_env = filter.is_some();
+        let logger = Logger { queue: queue.clone(), filter, colour };
+        log::set_boxed_logger(Box::new(logger)).map_err(|_| LogError::Twice)?;
+        log::set_max_level(max);
+        if let Some(error) = trouble {
+            log::warn!("RUST_LOG is ignored: {error}");
+        }
+        Ok(Self { queue, fixed_by_env })
+    }
+
+    /// Changes the level, unless `RUST_LOG` has set it.
+    pub fn set_level(&self, level: log::LevelFilter) {
+        if !self.fixed_by_env {
+            log::set_max_level(level);
+        }
+    }
+
+    /// Opens the file anew, after it was moved away by a log rotation.
+    pub fn reopen(&self) {
+        self.queue.shared.reopen.store(true, Ordering::SeqCst);
+        self.queue.wake();
+    }
+
+    /// Lines that were dropped so far because the writer could not keep up or could not write.
+    pub fn dropped_lines(&self) -> u64 {
+        self.queue.shared.dropped_ever.load(Ordering::Relaxed)
+    }
+
+    /// Waits until what was logged is written, at most a second.
+    pub fn flush(&self) {
+        self.queue.flush();
+    }
+}
+
+impl Drop for LogHandle {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+/// Lets trouble that repeats through once a second, with the number of those held back.
+///
+/// One per kind of trouble, and per shard or object; not shared between threads. `None` from
+/// [`Throttle::admit`] means: say nothing now.
+#[derive(Debug, Default)]
+pub struct Throttle {
+    last: Cell<Option<Instant>>,
+    held_back: Cell<u64>,
+}
+
+/// How often something happened that was not logged; prints as nothing for 0, so it can end any line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repeats(pub u64);
+
+impl Throttle {
+    /// A throttle that has seen nothing.
+    pub const fn new() -> Self {
+        Self { last: Cell::new(None), held_back: Cell::new(0) }
+    }
+
+    /// The trouble happened: whether to log it now, and how many of its kind were held back before.
+    pub fn admit(&self, now: Instant) -> Option<Repeats> {
+        if self.is_closed(now) {
+            self.held_back.set(self.held_back.get().saturating_add(1));
+            return None;
+        }
+        self.last.set(Some(now));
+        Some(Repeats(self.held_back.take()))
+    }
+
+    /// What was held back and should be told now that a second has passed, though the trouble is over;
+    /// for a sweep.
+    pub fn leftover(&self, now: Instant) -> Option<Repeats> {
+        if self.held_back.get() == 0 || self.is_closed(now) {
+            return None;
+        }
+        self.last.set(Some(now));
+        Some(Repeats(self.held_back.take()))
+    }
+
+    fn is_closed(&self, now: Instant) -> bool {
+        self.last.get().is_some_and(|last| now.saturating_duration_since(last) < THROTTLE_INTERVAL)
+    }
+}
+
+impl fmt::Display for Repeats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            n => write!(f, " (and {n} more like it)"),
+        }
+    }
+}
+
+/// What the `log` macros call.
+struct Logger {
+    queue: Queue,
+    /// From `RUST_LOG`.
+    filter: Option<env_filter::Filter>,
+    colour: bool,
+}
+
+impl log::Log for Logger {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        match &self.filter {
+            Some(filter) => filter.enabled(metadata),
+            None => is_ours(metadata.target()) || metadata.level() <= log::Level::Warn,
+        }
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let wanted = match &self.filter {
+            Some(filter) => filter.matches(record),
+            None => self.enabled(record.metadata()),
+        };
+        if wanted {
+            let text = line(SystemTime::now(), record.level(), record.target(), record.args(), self.colour);
+            self.queue.push(text);
+        }
+    }
+
+    fn flush(&self) {
+        self.queue.flush();
+    }
+}
+
+fn is_ours(target: &str) -> bool {
+    OWN_CRATES
+        .iter()
+        .any(|name| target.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with("::")))
+}
+
+/// The way to the writer.
+#[derive(Clone, Debug)]
+struct Queue {
+    /// An empty line wakes the writer and nothing else.
+    lines: SyncSender<String>,
+    shared: Arc<Shared>,
+}
+
+/// What the writer and the others both see.
+#[derive(Debug, Default)]
+struct Shared {
+    queued: AtomicU64,
+    written: AtomicU64,
+    /// Dropped and not yet told.
+    dropped: AtomicU64,
+    dropped_ever: AtomicU64,
+    reopen: AtomicBool,
+}
+
+impl Shared {
+    fn drop_lines(&self, count: u64) -> u64 {
+        self.dropped_ever.fetch_add(count, Ordering::Relaxed);
+        self.dropped.fetch_add(count, Ordering::SeqCst)
+    }
+}
+
+impl Queue {
+    fn push(&self, line: String) {
+        // Counted first: `flush` must not see more written than queued.
+        self.shared.queued.fetch_add(1, Ordering::SeqCst);
+        if self.lines.try_send(line).is_err() {
+            self.shared.written.fetch_add(1, Ordering::SeqCst);
+            if self.shared.drop_lines(1) == 0 {
+                // The writer may have emptied the queue in between and would sleep on the count.
+                self.wake();
+            }
+        }
+    }
+
+    fn wake(&self) {
+        // A full queue means that the writer is awake.
+        let _ = self.lines.try_send(String::new());
+    }
+
+    fn flush(&self) {
+        let target = self.shared.queued.load(Ordering::SeqCst);
+        let deadline = Instant::now() + FLUSH_TIMEOUT;
+        while self.shared.written.load(Ordering::SeqCst) < target && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+fn start_writer(output: Output) -> Result<Queue, LogError> {
+    let (sender, lines) = sync_channel(MAX_QUEUED_LINES);
+    let queue = Queue { lines: sender, shared: Arc::default() };
+    let shared = queue.shared.clone();
+    thread::Builder::new()
+        .name("log-writer".to_owned())
+        .spawn(move || write_lines(&lines, &shared, output))
+        .map_err(LogError::Thread)?;
+    Ok(queue)
+}
+
+/// The writer: until the last sender is gone, takes what there is and writes it in one piece.
+fn write_lines(lines: &Receiver<String>, shared: &Shared, mut output: Output) {
+    let mut batch = String::new();
+    while let Ok(first) = lines.recv() {
+        batch.clear();
+        let mut count = 0;
+        for text in std::iter::once(first).chain(std::iter::from_fn(|| lines.try_recv().ok())) {
+            count += u64::from(!text.is_empty());
+            batch.push_str(&text);
+            if batch.len() >= MAX_WRITE_BYTES {
+                break;
+            }
+        }
+        if shared.reopen.swap(false, Ordering::SeqCst)
+            && let Err(error) = output.reopen()
+        {
+            report(&mut batch, &format_args!("{error}; going on with the old file"));
+        }
+        let dropped = shared.dropped.swap(0, Ordering::SeqCst);
+        if dropped > 0 {
+            report(
+                &mut batch,
+                &format_args!("{dropped} lines dropped: the log could not be written in time"),
+            );
+        }
+        if output.writer.write_all(batch.as_bytes()).is_err() {
+            // A full disk: what is lost is told when there is room again.
+            shared.dropped.fetch_add(dropped, Ordering::SeqCst);
+            shared.drop_lines(count);
+        }
+        shared.written.fetch_add(count, Ordering::SeqCst);
+    }
+}
+
+/// A line of the writer's own.
+fn report(batch: &mut String, text: &fmt::Arguments<'_>) {
+    batch.push_str(&line(SystemTime::now(), log::Level::Warn, module_path!(), text, false));
+}
+
+/// Where the writer writes.
+struct Output {
+    writer: Box<dyn Write + Send>,
+    /// The file to open anew, if it is one.
+    path: Option<PathBuf>,
+}
+
+impl Output {
+    fn open(sink: Sink) -> Result<Self, LogError> {
+        match sink {
+            Sink::Console => Ok(Self { writer: Box::new(io::stderr()), path: None }),
+            Sink::File(path) => Ok(Self { writer: Box::new(open_file(&path)?), path: Some(path) }),
+        }
+    }
+
+    fn reopen(&mut self) -> Result<(), LogError> {
+        if let Some(path) = &self.path {
+            self.writer = Box::new(open_file(path)?);
+        }
+        Ok(())
+    }
+}
+
+fn open_file(path: &Path) -> Result<File, LogError> {
+    let open = || {
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory)?;
+        }
+        File::options().create(true).append(true).open(path)
+    };
+    open().map_err(|source| LogError::Open { file: path.display().to_string(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use log::Log;
+    use std::sync::Mutex;
+    use std::sync::mpsc::channel;
+
+    /// Keeps what is written, once the gate lets it; the gate opens for good when its sender is gone.
+    struct Slow {
+        gate: Receiver<()>,
+        entered: std::sync::mpsc::Sender<()>,
+        kept: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.entered.send(());
+            let _ = self.gate.recv();
+            self.kept.lock().expect("no panic in here").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn writer_to(writer: impl Write + Send + 'static) -> Queue {
+        start_writer(Output { writer: Box::new(writer), path: None }).expect("a thread")
+    }
+
+    /// A flush that waits as long as it takes on a busy machine.
+    fn drain(queue: &Queue) {
+        let target = queue.shared.queued.load(Ordering::SeqCst);
+        while queue.shared.written.load(Ordering::SeqCst) < target {
+            queue.flush();
+        }
+    }
+
+    #[test]
+    fn the_macros_reach_the_file_at_the_level_in_force() {
+        let path = std::env::temp_dir().join(format!("srs-shard-install-{}.log", std::process::id()));
+        let install = |rust_log, sink| LogHandle::install_with(rust_log, log::LevelFilter::Info, sink);
+        let handle = install(Some("srs_shard=loud"), Sink::File(path.clone())).expect("the first log");
+        log::info!("an event");
+        log::debug!("a detail");
+        handle.set_level(log::LevelFilter::Warn);
+        log::info!("another event");
+        log::warn!("a trouble");
+        drain(&handle.queue);
+        let text = std::fs::read_to_string(&path).expect("the log");
+        std::fs::remove_file(&path).expect("our own file");
+        let expected =
+            [("RUST_LOG is ignored", 1), ("an event", 1), ("detail", 0), ("another", 0), ("a trouble", 1)];
+        for (part, times) in expected {
+            assert_eq!(text.matches(part).count(), times, "{part} in {text}");
+        }
+        assert!(matches!(install(None, Sink::Console), Err(LogError::Twice)));
+        assert_eq!(handle.dropped_lines(), 0);
+    }
+
+    #[test]
+    fn other_crates_are_heard_from_warnings_up() {
+        let queue = writer_to(io::sink());
+        let logger = Logger { queue, filter: None, colour: false };
+        let hears =
+            |target, level| logger.enabled(&log::Metadata::builder().target(target).level(level).build());
+        assert!(hears("srs_shard::rtmp", log::Level::Trace));
+        assert!(hears("shards", log::Level::Debug));
+        assert!(hears("glommio::sys", log::Level::Warn));
+        assert!(!hears("glommio::sys", log::Level::Info));
+        assert!(!hears("shards_of_others", log::Level::Info));
+    }
+
+    #[test]
+    fn a_filter_of_rust_log_decides_alone() {
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let (open, gate) = channel();
+        drop(open);
+        let output = Slow { gate, entered: channel().0, kept: kept.clone() };
+        let queue = writer_to(output);
+        let filter = env_filter::Builder::new().parse("warn,srs_shard::rtmp=debug").build();
+        let logger = Logger { queue, filter: Some(filter), colour: false };
+        for target in ["srs_shard::rtmp", "srs_shard::web"] {
+            let args = format_args!("from {target}");
+            logger.log(&log::Record::builder().level(log::Level::Debug).target(target).args(args).build());
+        }
+        drain(&logger.queue);
+        let text = String::from_utf8(kept.lock().expect("kept").clone()).expect("UTF-8");
+        assert!(text.contains("from srs_shard::rtmp") && !text.contains("srs_shard::web"), "{text}");
+    }
+
+    #[test]
+    fn a_stuck_writer_costs_lines_and_tells_how_many() {
+        const DROPPED: usize = 100;
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let ((open, gate), (entered, in_write)) = (channel(), channel());
+        let output = Slow { gate, entered, kept: kept.clone() };
+        let queue = writer_to(output);
+        queue.push("first\n".to_owned());
+        in_write.recv().expect("the writer is at its first line");
+        // It is stuck there; none of these calls waits, or this test would not end.
+        for n in 0..MAX_QUEUED_LINES + DROPPED {
+            queue.push(format!("line {n}\n"));
+        }
+        assert_eq!(queue.shared.dropped_ever.load(Ordering::SeqCst), DROPPED as u64);
+        drop(open);
+        drain(&queue);
+        let text = String::from_utf8(kept.lock().expect("kept").clone()).expect("UTF-8");
+        let told = format!("{DROPPED} lines dropped: the log could not be written in time");
+        assert_eq!(text.matches(&told).count(), 1);
+        let lines: Vec<&str> = text.lines().filter(|line| !line.contains("dropped")).collect();
+        assert_eq!(lines.len(), MAX_QUEUED_LINES + 1);
+        let last = format!("line {}", MAX_QUEUED_LINES - 1);
+        assert_eq!((lines[0], lines[1], lines[MAX_QUEUED_LINES]), ("first", "line 0", last.as_str()));
+    }
+
+    /// Fails as often as it is told to, then keeps.
+    struct Broken {
+        failures: u32,
+        kept: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Broken {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.failures > 0 {
+                self.failures -= 1;
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.kept.lock().expect("no panic in here").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_lost_to_a_full_disk_are_told_later() {
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let output = Broken { failures: 2, kept: kept.clone() };
+        let queue = writer_to(output);
+        for text in ["one\n", "two\n", "three\n"] {
+            queue.push(text.to_owned());
+            drain(&queue);
+        }
+        let text = String::from_utf8(kept.lock().expect("kept").clone()).expect("UTF-8");
+        assert!(text.starts_with("three\n") && text.contains("] 2 lines dropped"), "{text}");
+    }
+
+    #[test]
+    fn a_file_is_appended_to_and_opened_anew() {
+        let directory = std::env::temp_dir().join(format!("srs-shard-log-{}", std::process::id()));
+        let (path, moved) = (directory.join("deep/srs.log"), directory.join("old.log"));
+        let output = Output::open(Sink::File(path.clone())).expect("a file");
+        let queue = start_writer(output).expect("a thread");
+        let handle = LogHandle { queue, fixed_by_env: false };
+        handle.queue.push("before\n".to_owned());
+        drain(&handle.queue);
+        std::fs::rename(&path, &moved).expect("rename");
+        handle.reopen();
+        handle.queue.push("after\n".to_owned());
+        drain(&handle.queue);
+        let read = |path| std::fs::read_to_string(path).expect("a file");
+        let contents = (read(&moved), read(&path));
+        std::fs::remove_dir_all(&directory).expect("our own directory");
+        assert_eq!(contents, ("before\n".to_owned(), "after\n".to_owned()));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_is_named() {
+        let error = Output::open(Sink::File("/proc/none/x.log".into())).err().expect("no such place");
+        assert!(error.to_string().starts_with("log file /proc/none/x.log: cannot be opened: "), "{error}");
+    }
+
+    #[test]
+    fn repeated_trouble_is_told_once_a_second_with_a_count() {
+        let throttle = Throttle::new();
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        assert_eq!(throttle.admit(at(0)), Some(Repeats(0)));
+        assert_eq!(throttle.admit(at(1)), None);
+        assert_eq!(throttle.admit(at(999)), None);
+        assert_eq!(throttle.leftover(at(999)), None);
+        assert_eq!(throttle.admit(at(1000)), Some(Repeats(2)));
+        assert_eq!(throttle.leftover(at(5000)), None, "nothing was held back");
+        assert_eq!(throttle.admit(at(1500)), None);
+        assert_eq!(throttle.leftover(at(2000)), Some(Repeats(1)));
+        assert_eq!(throttle.admit(at(2500)), None, "the leftover was a line too");
+        assert_eq!(format!("bad chunk{}", Repeats(0)), "bad chunk");
+        assert_eq!(format!("bad chunk{}", Repeats(2)), "bad chunk (and 2 more like it)");
+    }
+}
