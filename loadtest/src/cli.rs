@@ -1,0 +1,192 @@
+//! The command line, and how its durations, rates and addresses are written.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Loads RTMP and HTTP-FLV servers and says what a viewer costs them.
+///
+/// Every figure names its readers: players that acknowledge late let the kernel merge small sends (Nagle), which
+/// makes a server that sends each message look up to three times cheaper than with prompt ones.
+#[derive(Debug, Parser)]
+#[command(name = "srs-load", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve the least a live server can do: the same bytes to every socket with plain send().
+    Limit(Limit),
+    /// Play: N players over M streams, and measure what they get and what the server spends.
+    Play(Play),
+}
+
+/// Serve the least a live server can do: the same bytes to every socket with plain send().
+///
+/// Every client that connects gets the stream from the next message on. A socket that takes only part of what it
+/// is given gets the rest at the next tick, so its bytes stay whole; one that is 8 MiB behind is closed. What this
+/// costs per viewer is the lower bound that other servers are compared with.
+#[derive(Debug, Args)]
+pub(crate) struct Limit {
+    /// Address to listen on.
+    #[arg(long, default_value = "127.0.0.1:19350", value_name = "ADDR")]
+    pub(crate) listen: SocketAddr,
+    /// What clients speak: `raw` needs no request and frames each message with its number and send time.
+    #[arg(long, value_enum, default_value_t = Protocol::Raw)]
+    pub(crate) protocol: Protocol,
+    /// Bit rate of the made-up stream, in kbit/s of message bytes.
+    #[arg(long, default_value_t = 250, value_parser = clap::value_parser!(u32).range(8..=1_000_000))]
+    pub(crate) kbps: u32,
+    /// Messages per second of the made-up stream: 25 of 68 are video, the rest audio.
+    #[arg(long, default_value_t = 68, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) rate: u32,
+    /// One send per message and socket (the default).
+    #[arg(long, conflicts_with = "merge")]
+    pub(crate) each: bool,
+    /// One send per socket and interval, of all messages that became due in it.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) merge: Option<Duration>,
+    /// Whether the kernel may hold small sends back while data is unacknowledged (`off` sets TCP_NODELAY).
+    #[arg(long, value_enum, default_value_t = Switch::On)]
+    pub(crate) nagle: Switch,
+    /// Set TCP_NOTSENT_LOWAT to this many bytes, as the real server does (65536); 0 leaves it alone.
+    #[arg(long, default_value_t = 65536, value_name = "BYTES")]
+    pub(crate) notsent_lowat: u32,
+    /// End after this time; without it, on SIGINT or SIGTERM.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) time: Option<Duration>,
+    /// Write the end report as JSON to a file, or to standard output with `-`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// Play: N players over M streams, and measure what they get and what the server spends.
+///
+/// Players connect at the ramp's rate; when all play and the settling time has passed, the measured window begins.
+/// A sample of players reads at once and parses every message: first video frame, latency and completeness come
+/// from it. The others discard what they get once their protocol has started, most of it inside the kernel.
+///
+/// Exit status: 0 when all players played to the end, 1 when some failed or were closed, 2 on a usage error.
+#[derive(Debug, Args)]
+pub(crate) struct Play {
+    /// What to play: rtmp://HOST[:PORT]/APP/STREAM, http://HOST[:PORT]/PATH.flv or raw://HOST:PORT. `[A-B]` in it
+    /// stands for the numbers A to B, each player taking the next one: rtmp://127.0.0.1/live/s[0-9].
+    #[arg(long)]
+    pub(crate) url: String,
+    /// Play M streams: appends 0 to M-1 to the stream name (before `.flv`), instead of `[A-B]`.
+    #[arg(long, value_name = "M")]
+    pub(crate) streams: Option<u32>,
+    /// Number of players.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) players: usize,
+    /// New connections per second.
+    #[arg(long, default_value = "500/s", value_name = "RATE", value_parser = rate)]
+    pub(crate) ramp: f64,
+    /// Length of the measured window.
+    #[arg(long, default_value = "30s", value_name = "TIME", value_parser = duration)]
+    pub(crate) time: Duration,
+    /// Time between the last player's start and the measured window.
+    #[arg(long, default_value = "3s", value_name = "TIME", value_parser = duration)]
+    pub(crate) settle: Duration,
+    /// A player that has not started after this time has failed.
+    #[arg(long, default_value = "10s", value_name = "TIME", value_parser = duration)]
+    pub(crate) connect_timeout: Duration,
+    /// How players read: `prompt` as soon as data is there, `late` every 500 ms.
+    #[arg(long, value_enum, default_value_t = Readers::Prompt)]
+    pub(crate) readers: Readers,
+    /// Receive buffer of late readers in bytes: at least one second of the stream (net.core.rmem_max bounds it).
+    #[arg(long, default_value_t = 262_144, value_name = "BYTES")]
+    pub(crate) rcvbuf: usize,
+    /// Number of players that read promptly and parse everything, spread evenly over the players.
+    #[arg(long, default_value_t = 10, value_name = "K")]
+    pub(crate) sample: usize,
+    /// Connect from this many source addresses, 127.0.0.1 and up (loopback only; each gives about 28,000 ports).
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=250))]
+    pub(crate) sources: u8,
+    /// Process ids of the server, whose CPU time and memory are measured over the window.
+    #[arg(long, value_name = "PID", value_delimiter = ',')]
+    pub(crate) pid: Vec<u32>,
+    /// Write the end report as JSON to a file, or to standard output with `-`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Protocol {
+    /// Numbered and timed messages, right after connect.
+    Raw,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    On,
+    Off,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Readers {
+    /// Read as soon as data is there (epoll).
+    Prompt,
+    /// Read every 500 ms, discarding in the kernel.
+    Late,
+}
+
+/// Parses `350ms`, `30s`, `2m`, or a plain number of seconds.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(at);
+    let number: f64 = number.parse().map_err(|_| format!("'{text}' does not begin with a number"))?;
+    let seconds = match unit {
+        "us" => number / 1e6,
+        "ms" => number / 1e3,
+        "s" | "" => number,
+        "m" => number * 60.0,
+        "h" => number * 3600.0,
+        _ => return Err(format!("unknown unit '{unit}': use us, ms, s, m or h")),
+    };
+    Duration::try_from_secs_f64(seconds).map_err(|e| e.to_string())
+}
+
+/// Parses `500/s`, `30/m`, or a plain number per second.
+pub(crate) fn rate(text: &str) -> Result<f64, String> {
+    let (number, per_seconds) = match text.split_once('/') {
+        None | Some((_, "s")) => (text.trim_end_matches("/s"), 1.0),
+        Some((number, "m")) => (number, 60.0),
+        Some((_, unit)) => return Err(format!("unknown unit '/{unit}': use /s or /m")),
+    };
+    match number.parse::<f64>() {
+        Ok(n) if n > 0.0 && n.is_finite() => Ok(n / per_seconds),
+        _ => Err(format!("'{text}' is not a rate above 0")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_and_rates() {
+        assert_eq!(duration("350ms"), Ok(Duration::from_millis(350)));
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("2"), Ok(Duration::from_secs(2)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        for bad in ["", "s", "3x", "-1s", "1e999999s"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+        assert_eq!(rate("500/s"), Ok(500.0));
+        assert_eq!(rate("30/m"), Ok(0.5));
+        assert_eq!(rate("7"), Ok(7.0));
+        for bad in ["0/s", "x", "5/h", "-1"] {
+            assert!(rate(bad).is_err(), "{bad}");
+        }
+    }
+}

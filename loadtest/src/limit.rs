@@ -1,0 +1,235 @@
+//! `srs-load limit`: the least a live server can do.
+//!
+//! One log of the stream's last bytes, and per client an offset into it: a tick is one send per client, of the
+//! bytes between its offset and the end. Nothing is allocated, counted atomically or looked up per send.
+
+use crate::cli::{self, Switch};
+use crate::net::{self, Moved};
+use crate::pace::{Kind, Loop, Pacer};
+use crate::procstat;
+use crate::report::{self, LimitReport};
+use crate::wire::raw;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use socket2::Socket;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// A client that is further behind is closed.
+const KEPT_BYTES: usize = 8 << 20;
+/// The report goes by in this many nanoseconds.
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// Runs the server until its time is over or a signal comes.
+pub(crate) fn run(options: &cli::Limit) -> io::Result<ExitCode> {
+    net::catch_signals();
+    net::raise_open_files();
+    let listener = net::listen(options.listen)?;
+    let mut poll = Poll::new()?;
+    poll.registry().register(&mut SourceFd(&listener.as_raw_fd()), Token(0), Interest::READABLE)?;
+    let cadence = options.merge.map_or("each message".into(), |m| format!("merged at {} ms", m.as_millis()));
+    let nagle = if options.nagle == Switch::On { "Nagle" } else { "TCP_NODELAY" };
+    report::progress(format_args!("listening on {}: {cadence}, {nagle}", options.listen));
+
+    let mut server = Server::new(options);
+    let mut events = Events::with_capacity(64);
+    let mut progress_ns = server.start_ns + SECOND_NS;
+    let end_ns = options.time.map(|t| server.start_ns + t.as_nanos() as u64);
+    while !net::stopped() {
+        let now = net::now_ns();
+        if end_ns.is_some_and(|end| now >= end) {
+            break;
+        }
+        server.turn(now);
+        if now >= progress_ns {
+            progress_ns += SECOND_NS;
+            server.progress(now);
+        }
+        let next = server.due_ns().min(progress_ns).min(end_ns.unwrap_or(u64::MAX));
+        let wait = Duration::from_nanos(next.saturating_sub(net::now_ns()));
+        match poll.poll(&mut events, Some(wait)) {
+            Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
+            _ => {}
+        }
+        if !events.is_empty() {
+            while let Some(socket) = net::accept(&listener)? {
+                server.accepted(socket, options)?;
+            }
+        }
+    }
+    report::write(&server.report(), options.json.as_deref())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Server {
+    stream: Loop,
+    pacer: Pacer,
+    start_ns: u64,
+    /// The interval between two ticks, 0 for a tick per message.
+    merge_ns: u64,
+    tick_ns: u64,
+    log: Log,
+    clients: Vec<Client>,
+    done: LimitReport,
+}
+
+struct Client {
+    socket: Socket,
+    /// Offset in the log of the first byte that its socket has not taken.
+    at: u64,
+}
+
+impl Server {
+    fn new(options: &cli::Limit) -> Server {
+        let start_ns = net::now_ns();
+        let merge_ns = options.merge.map_or(0, |m| m.as_nanos() as u64);
+        Server {
+            stream: Loop::made_up(options.kbps, options.rate, raw::HEAD_BYTES),
+            pacer: Pacer::new(start_ns),
+            start_ns,
+            merge_ns,
+            tick_ns: start_ns + merge_ns,
+            log: Log::default(),
+            clients: Vec::new(),
+            done: LimitReport::default(),
+        }
+    }
+
+    fn accepted(&mut self, socket: Socket, options: &cli::Limit) -> io::Result<()> {
+        socket.set_tcp_nodelay(options.nagle == Switch::Off)?;
+        if options.notsent_lowat > 0 {
+            socket.set_tcp_notsent_lowat(options.notsent_lowat)?;
+        }
+        self.done.accepted += 1;
+        self.clients.push(Client { socket, at: self.log.end() });
+        Ok(())
+    }
+
+    /// When the next turn has something to do.
+    fn due_ns(&self) -> u64 {
+        if self.merge_ns > 0 { self.tick_ns } else { self.pacer.due_ns(&self.stream) }
+    }
+
+    /// Appends every message that is due; sends each, or all of them if the interval is over.
+    fn turn(&mut self, now: u64) {
+        while self.pacer.due_ns(&self.stream) <= now {
+            self.append();
+            if self.merge_ns == 0 {
+                self.send_all();
+            }
+        }
+        if self.merge_ns > 0 && now >= self.tick_ns {
+            self.tick_ns += (now - self.tick_ns) / self.merge_ns * self.merge_ns + self.merge_ns;
+            self.send_all();
+        }
+    }
+
+    /// Appends the next message, as sent when it was due: a late turn counts as latency.
+    fn append(&mut self) {
+        let beat = self.stream.beats[self.pacer.index()];
+        let due_ns = self.pacer.due_ns(&self.stream);
+        self.log.make_room();
+        raw::write(&mut self.log.bytes, beat.bytes, self.done.messages, due_ns, beat.kind != Kind::Audio);
+        self.done.messages += 1;
+        self.pacer.step(&self.stream);
+    }
+
+    fn send_all(&mut self) {
+        let mut i = 0;
+        while let Some(client) = self.clients.get_mut(i) {
+            let Some(bytes) = self.log.from(client.at) else {
+                self.done.overrun += 1;
+                self.clients.swap_remove(i);
+                continue;
+            };
+            if !bytes.is_empty() {
+                self.done.sends += 1;
+                match net::send(&client.socket, bytes) {
+                    Moved::Bytes(n) => {
+                        client.at += n as u64;
+                        self.done.sent_bytes += n as u64;
+                        self.done.short_sends += u64::from(n < bytes.len());
+                    }
+                    Moved::Nothing => self.done.short_sends += 1,
+                    Moved::Gone => {
+                        self.clients.swap_remove(i);
+                        continue;
+                    }
+                }
+            }
+            i += 1;
+        }
+    }
+
+    fn progress(&self, now: u64) {
+        let late_ms = now.saturating_sub(self.due_ns()) as f64 / 1e6;
+        report::progress(format_args!(
+            "{:4} s  {} clients, {} messages, {:.1} MiB sent, {} short sends, {late_ms:.1} ms late",
+            (now - self.start_ns) / SECOND_NS,
+            self.clients.len(),
+            self.done.messages,
+            self.done.sent_bytes as f64 / f64::from(1 << 20),
+            self.done.short_sends,
+        ));
+    }
+
+    fn report(&self) -> LimitReport {
+        LimitReport {
+            clients: self.clients.len(),
+            stream_bytes: self.log.end(),
+            own_cpu_seconds: procstat::cpu_seconds(std::process::id()).unwrap_or(0.0),
+            ..self.done.clone()
+        }
+    }
+}
+
+/// The stream's last bytes, addressed by their offset from its start.
+#[derive(Debug, Default)]
+struct Log {
+    /// Offset of the first byte kept.
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Log {
+    fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+
+    /// All bytes from an offset on; `None` if some of them are gone.
+    fn from(&self, at: u64) -> Option<&[u8]> {
+        self.bytes.get(usize::try_from(at.checked_sub(self.start)?).ok()?..)
+    }
+
+    /// Drops the older half when there are twice as many bytes as are kept: a copy per [`KEPT_BYTES`].
+    fn make_room(&mut self) {
+        if self.bytes.len() >= 2 * KEPT_BYTES {
+            let gone = self.bytes.len() - KEPT_BYTES;
+            self.bytes.drain(..gone);
+            self.start += gone as u64;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_keeps_its_end() {
+        let mut log = Log::default();
+        for i in 0..40u8 {
+            log.make_room();
+            log.bytes.extend(std::iter::repeat_n(i, 1 << 20));
+            let newest = log.from(log.end() - (1 << 20)).expect("the newest megabyte is kept");
+            assert!(newest.len() == 1 << 20 && newest.iter().all(|b| *b == i));
+            assert!(log.bytes.len() <= 2 * KEPT_BYTES + (1 << 20));
+        }
+        assert_eq!(log.end(), 40 << 20);
+        assert_eq!(log.from(0), None);
+        assert_eq!(log.from(log.end()), Some(&[][..]));
+        assert_eq!(log.from(log.end() + 1), None);
+    }
+}

@@ -1,0 +1,98 @@
+//! `limit` and `play` against each other over loopback: every player gets a whole stretch of the stream.
+//!
+//! The raw stream numbers its messages and derives every byte from the number, and the sampled players check all
+//! of it; here every player is sampled, and a reader of the test's own checks the bytes up to the very end.
+
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+fn srs_load(arguments: &str) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_srs-load"))
+        .args(arguments.split(' '))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("srs-load starts")
+}
+
+fn report(child: Child) -> serde_json::Value {
+    let output = child.wait_with_output().expect("srs-load ends");
+    serde_json::from_slice(&output.stdout).expect("the report is JSON")
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
+}
+
+fn connect(port: u16) -> TcpStream {
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        match TcpStream::connect(("127.0.0.1", port)) {
+            Ok(stream) => return stream,
+            Err(e) if Instant::now() > until => panic!("limit does not listen: {e}"),
+            Err(_) => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
+
+/// Checks numbers and lengths; returns how many messages there are, and the bytes behind the last whole one.
+fn messages(bytes: &[u8]) -> (u64, usize) {
+    let (mut at, mut first, mut count) = (0, None, 0);
+    while let Some(head) = bytes.get(at..at + 12) {
+        let length = u32::from_be_bytes(head[..4].try_into().expect("4 bytes")) as usize;
+        let number = u64::from_be_bytes(head[4..].try_into().expect("8 bytes"));
+        assert_eq!(number, *first.get_or_insert(number) + count, "at byte {at}");
+        if bytes.len() < at + length {
+            break;
+        }
+        (at, count) = (at + length, count + 1);
+    }
+    (count, bytes.len() - at)
+}
+
+fn run(cadence: &str, readers: &str, sample: usize) {
+    let port = free_port();
+    let limit = srs_load(&format!("limit --listen 127.0.0.1:{port} {cadence} --time 6s --json -"));
+    let mut own = connect(port);
+    let pid = limit.id();
+    let play = srs_load(&format!(
+        "play --url raw://127.0.0.1:{port} --players 40 --sample {sample} --readers {readers} --sources 4 \
+         --settle 500ms --time 3s --pid {pid} --json -"
+    ));
+    let play = report(play);
+    let mut bytes = Vec::new();
+    own.read_to_end(&mut bytes).expect("limit closes in order");
+    let limit = report(limit);
+
+    let number =
+        |report: &serde_json::Value, key: &str| report[key].as_u64().unwrap_or_else(|| panic!("{key}"));
+    assert_eq!(number(&play, "connected"), 40, "{play}");
+    for none in ["failed", "closed", "broken", "gaps_over_2s"] {
+        assert_eq!(number(&play, none), 0, "{none}: {play}");
+    }
+    // Three seconds of 68 messages a second, give or take what a busy machine delays.
+    let per_player = number(&play, "sample_messages") / sample as u64;
+    assert!((150..=260).contains(&per_player), "{per_player} messages: {play}");
+    assert_eq!(play["readers"], readers);
+    assert!(number(&play["latency"], "count") > 0, "{play}");
+    assert!(play["server"]["memory"]["rss_bytes"].as_u64() > Some(0), "{play}");
+
+    let (count, rest) = messages(&bytes);
+    assert!(count > 0 && rest == 0, "{count} messages and {rest} bytes");
+    assert!(count <= number(&limit, "messages"));
+    assert_eq!(number(&limit, "accepted"), 41);
+    let received = number(&play, "bytes_total") + bytes.len() as u64;
+    assert!(received <= number(&limit, "sent_bytes"), "{received}: {limit}");
+}
+
+#[test]
+fn prompt_players_of_each_message() {
+    run("--each", "prompt", 40);
+}
+
+#[test]
+fn late_players_of_merged_messages() {
+    run("--merge 100ms --nagle off", "late", 10);
+}
