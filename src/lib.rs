@@ -1,4 +1,6 @@
 //! srs-shard: a live media server. See `main.rs` for the command.
 
+pub mod caster;
 pub mod formats;
 pub mod stream;
+pub mod web;
