@@ -1,8 +1,10 @@
 //! srs-shard: a live media server. See `main.rs` for the command.
 
+pub mod caster;
 pub mod cli;
 pub mod config;
 pub mod formats;
 pub mod logging;
 pub mod stats;
 pub mod stream;
+pub mod web;

@@ -1,0 +1,3 @@
+//! Foreign input that becomes a publisher: the built-in demo stream.
+
+pub mod demo;

@@ -1,0 +1,3 @@
+//! What is said over HTTP beyond the protocol: the player page.
+
+pub mod page;
