@@ -5,6 +5,7 @@ pub mod cli;
 pub mod config;
 pub mod formats;
 pub mod logging;
+pub mod rtmp;
 pub mod stats;
 pub mod stream;
 pub mod web;

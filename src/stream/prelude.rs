@@ -31,6 +31,8 @@ pub struct Prelude {
     pub metadata: Option<Bytes>,
     /// Sequence headers, in SRS's order: audio before video, then by track.
     pub headers: Vec<Header>,
+    /// The tracks that the metadata announces, if it says.
+    pub announced: Option<super::metadata::Tracks>,
     /// Whether coded audio, or an audio header, has been seen in this publish.
     pub has_audio: bool,
     /// Whether coded video, or a video header, has been seen in this publish.

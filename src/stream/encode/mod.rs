@@ -136,3 +136,29 @@ pub trait Encode {
     /// Appends whatever was held back (fMP4 gathers 100 ms of audio): the publisher left.
     fn flush(&mut self, prelude: &Prelude, out: &mut OpenBlock);
 }
+
+pub mod rtmp;
+/// stand-in
+pub struct Encoder(rtmp::Rtmp);
+impl Encoder {
+    /// new
+    pub fn new(_format: Format) -> Encoder {
+        Encoder(rtmp::Rtmp::new(60000))
+    }
+    /// frame
+    pub fn frame(&mut self, frame: &Frame, prelude: &Prelude, out: &mut OpenBlock) {
+        self.0.frame(frame, prelude, out)
+    }
+    /// flush
+    pub fn flush(&mut self, prelude: &Prelude, out: &mut OpenBlock) {
+        self.0.flush(prelude, out)
+    }
+    /// ended
+    pub fn ended(&self) -> bool {
+        false
+    }
+}
+/// prelude
+pub fn prelude(_f: Format, p: &Prelude, s: &Start, out: &mut Vec<u8>) {
+    rtmp::prelude(p, s, 60000, out)
+}

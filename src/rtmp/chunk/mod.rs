@@ -1,0 +1,3 @@
+//! Chunks.
+use super::EXTENDED_TIME;
+pub mod writer;

@@ -1,0 +1,61 @@
+//! RTMP: each frame is one message in chunks.
+//!
+//! Every message starts with fmt 0 and an absolute time on a chunk stream of its kind, so that a viewer needs
+//! no history to start, and the publisher's chunk stream ids never reach a player.
+
+use super::{Encode, OpenBlock, Start};
+use crate::formats::flv::Role;
+use crate::formats::message::{Frame, Kind, WireTime};
+use crate::rtmp::chunk::writer::write_message;
+use crate::stream::prelude::Prelude;
+
+/// Message stream that media is sent on: SRS gives each connection one stream, number 1.
+const MESSAGE_STREAM: u32 = 1;
+
+/// The chunk stream of a kind, as SRS chooses them: metadata 4, video 6, audio 7.
+const fn chunk_stream(kind: Kind) -> u32 {
+    match kind {
+        Kind::Data => 4,
+        Kind::Video => 6,
+        Kind::Audio => 7,
+    }
+}
+
+/// Encodes for players with one chunk size.
+#[derive(Debug)]
+pub struct Rtmp {
+    chunk_bytes: u32,
+}
+
+impl Rtmp {
+    /// An encoder for chunks of this size.
+    pub fn new(chunk_bytes: u32) -> Rtmp {
+        Rtmp { chunk_bytes }
+    }
+}
+
+fn write(out: &mut Vec<u8>, kind: Kind, time: WireTime, payload: &[u8], chunk_bytes: u32) {
+    write_message(out, chunk_stream(kind), kind.type_id(), MESSAGE_STREAM, time, &[payload], chunk_bytes);
+}
+
+impl Encode for Rtmp {
+    fn frame(&mut self, frame: &Frame, _prelude: &Prelude, out: &mut OpenBlock) {
+        let key = frame.kind == Kind::Video && frame.tag.role == Role::Key;
+        out.unit(frame.time, frame.kind, key, 0, |bytes| {
+            write(bytes, frame.kind, frame.time.wire(), &frame.payload, self.chunk_bytes);
+        });
+    }
+
+    fn flush(&mut self, _prelude: &Prelude, _out: &mut OpenBlock) {}
+}
+
+/// A viewer's prelude: metadata (only at its start), then the headers, audio before video as SRS.
+pub fn prelude(prelude: &Prelude, start: &Start, chunk_bytes: u32, out: &mut Vec<u8>) {
+    let time = start.time.wire();
+    if let Some(metadata) = prelude.metadata.as_ref().filter(|_| start.first) {
+        write(out, Kind::Data, time, metadata, chunk_bytes);
+    }
+    for header in &prelude.headers {
+        write(out, header.kind, time, &header.payload, chunk_bytes);
+    }
+}

@@ -1,0 +1,364 @@
+//! A feed: one format of one stream on a shard that has viewers of it. It takes blocks from the owner and
+//! holds the viewers that read them; [`super::pump`] does the sending.
+
+use super::block::{Block, LogOffset};
+use super::encode::{self, Format, Start};
+use super::log::{Key, Log, Pushed};
+use super::post::{Epoch, FeedItem, StreamKey, Sub};
+use super::prelude::Prelude;
+use super::settings::{Cadence, Settings};
+use super::viewer::{Mode, Viewer, Wanted};
+use super::wire::Wire;
+use crate::formats::message::MediaTime;
+use crate::stats::reason::CloseReason;
+use slab::Slab;
+use std::sync::Arc;
+
+/// A stream whose metadata does not say which tracks it has is looked at for so much media time before an
+/// HTTP viewer, whose header must name them, starts.
+const TRACKS_SETTLE_MS: i64 = 500;
+
+/// One format of one stream, and its viewers on this shard.
+pub struct Feed<W> {
+    pub(super) key: StreamKey,
+    pub(super) format: Format,
+    pub(super) sub: Sub,
+    pub(super) settings: Arc<Settings>,
+    pub(super) log: Log,
+    pub(super) prelude: Arc<Prelude>,
+    pub(super) live: Option<Epoch>,
+    pub(super) viewers: Slab<Viewer<W>>,
+    /// Where the pump goes on when its budget ended before all viewers were served.
+    pub(super) pump_at: usize,
+    /// Something came that viewers have not been given.
+    pub(super) dirty: bool,
+    /// In the hub's list of dirty feeds.
+    pub(super) listed: bool,
+    pub(super) pumped_ms: u64,
+    pub(super) wish_ms: u32,
+    /// HTTP viewers are kept until then, for a publisher that comes back.
+    hold_until_ms: Option<u64>,
+    gaps: u64,
+    /// Feed bytes sent to viewers that have left, and to those here.
+    pub(super) sent_bytes: u64,
+    pieces: Vec<super::pump::Piece>,
+}
+
+/// How many bytes of blocks an item carried: to be credited to the owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Charged(pub usize);
+
+impl<W: Wire> Feed<W> {
+    /// A feed that has asked for its subscription and heard nothing yet.
+    pub fn new(key: StreamKey, format: Format, sub: Sub, settings: Arc<Settings>, wish_ms: u32) -> Feed<W> {
+        Feed {
+            key,
+            format,
+            sub,
+            settings,
+            log: Log::default(),
+            prelude: Arc::default(),
+            live: None,
+            viewers: Slab::new(),
+            pump_at: 0,
+            dirty: false,
+            listed: false,
+            pumped_ms: 0,
+            wish_ms,
+            hold_until_ms: None,
+            gaps: 0,
+            sent_bytes: 0,
+            pieces: Vec::new(),
+        }
+    }
+
+    /// Which stream.
+    pub fn key(&self) -> &StreamKey {
+        &self.key
+    }
+
+    /// Which format.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Its viewers.
+    pub fn viewers(&self) -> &Slab<Viewer<W>> {
+        &self.viewers
+    }
+
+    /// Its recent blocks.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Whether somebody publishes.
+    pub fn is_live(&self) -> bool {
+        self.live.is_some()
+    }
+
+    /// Times blocks were dropped on the way here because this shard did not keep up.
+    pub fn gaps(&self) -> u64 {
+        self.gaps
+    }
+
+    /// Feed bytes sent on this shard.
+    pub fn sent_bytes(&self) -> u64 {
+        self.sent_bytes
+    }
+
+    /// How far a viewer is behind live, in ms; None before it started.
+    pub fn lag_ms(&self, viewer: &Viewer<W>) -> Option<i64> {
+        if !viewer.reads() {
+            return None;
+        }
+        Some(self.lag_at(viewer.offset))
+    }
+
+    /// A viewer comes; it starts at the next turn.
+    pub fn join(&mut self, wire: W, wanted: Wanted) -> usize {
+        self.dirty = true;
+        self.viewers.insert(Viewer::new(wire, wanted))
+    }
+
+    /// What the owner sent.
+    pub fn take(&mut self, item: FeedItem, now_ms: u64) -> Charged {
+        let mut charged = Charged(0);
+        self.dirty = true;
+        match item {
+            FeedItem::Start { live, prelude, blocks, end, keys } => {
+                self.live = live;
+                self.prelude = prelude;
+                self.log = Log::at(blocks.first().map_or(end, |block| block.start));
+                for block in blocks {
+                    self.log.push(block);
+                }
+                if !keys {
+                    self.log.forget_keys();
+                }
+            }
+            FeedItem::Block { epoch, block } => {
+                charged = Charged(block.bytes.len());
+                if self.live == Some(epoch) {
+                    self.push(block);
+                }
+            }
+            FeedItem::Published { epoch } => {
+                self.live = Some(epoch);
+                self.hold_until_ms = None;
+            }
+            FeedItem::Unpublished { epoch } if self.live == Some(epoch) => {
+                self.live = None;
+                self.log.forget_keys();
+                if self.format.is_http() && self.settings.hold_ms > 0 {
+                    self.hold_until_ms = Some(now_ms + u64::from(self.settings.hold_ms));
+                } else if self.format.is_http() {
+                    self.end_viewers();
+                }
+            }
+            FeedItem::Ended { .. } => self.end_viewers(),
+            FeedItem::Unpublished { .. } => {}
+        }
+        charged
+    }
+
+    fn push(&mut self, block: Arc<Block>) {
+        if !Arc::ptr_eq(&self.prelude, &block.prelude) {
+            self.prelude = Arc::clone(&block.prelude);
+        }
+        if self.log.push(block) == Pushed::AfterGap {
+            self.gaps += 1;
+        }
+        if self.log.bytes() > self.settings.feed_max_bytes {
+            self.trim();
+        }
+    }
+
+    /// Viewers who have had something get the rest and the end; those who wait go on waiting.
+    fn end_viewers(&mut self) {
+        for (_, viewer) in &mut self.viewers {
+            if viewer.reads() {
+                viewer.mode = Mode::Ending;
+            }
+        }
+    }
+
+    /// Housekeeping, four times a second: retention, and the end of a hold.
+    pub fn sweep(&mut self, now_ms: u64) {
+        self.trim();
+        if self.hold_until_ms.is_some_and(|until| until <= now_ms) {
+            self.hold_until_ms = None;
+            self.dirty = true;
+            self.end_viewers();
+        }
+    }
+
+    fn trim(&mut self) {
+        let readers =
+            self.viewers.iter().filter(|(_, viewer)| viewer.reads()).map(|(_, viewer)| viewer.offset);
+        let readers_from = readers.min().unwrap_or(self.log.end());
+        self.log.trim(&self.settings, readers_from);
+    }
+
+    /// The interval between two writes to viewers, in ms.
+    pub fn interval_ms(&self, auto_ms: u32) -> u32 {
+        let wished = match self.settings.cadence {
+            Cadence::Auto => auto_ms,
+            Cadence::Fixed { ms } => ms,
+            Cadence::MinLatency => 0,
+        };
+        wished.max(self.settings.send_min_interval_ms)
+    }
+
+    // ---- starting and jumping ----
+
+    /// Starts a waiting viewer if there is something to start with.
+    pub(super) fn try_start(&mut self, slot: usize) {
+        let Some(live) = self.log.live_time().filter(|_| self.live.is_some() && self.settled()) else {
+            return;
+        };
+        let Some(viewer) = self.viewers.get_mut(slot) else { return };
+        let end = self.log.end();
+        let (offset, mode) = match self.log.newest_key() {
+            Some(key) if self.settings.gop_cache => (key.offset, Mode::Step),
+            _ if self.prelude.has_video => (end, Mode::Audio),
+            _ if self.settings.fast_cache_ms > 0 => {
+                (self.log.offset_from(MediaTime(live.0 - i64::from(self.settings.fast_cache_ms))), Mode::Step)
+            }
+            _ => (end, Mode::Step),
+        };
+        viewer.offset = offset;
+        viewer.mode = mode;
+        let place = self.place_at(offset);
+        let start = Start { first: true, time: place.time, counters: place.counters };
+        self.give_prelude(slot, start, &place.prelude);
+        let behind = (live.0 - place.time.0).max(0);
+        if let Some(viewer) = self.viewers.get_mut(slot) {
+            viewer.started = true;
+            viewer.allowance_ms = u32::try_from(behind).unwrap_or(u32::MAX);
+            viewer.until = viewer.wanted.duration_ms.map(|ms| MediaTime(place.time.0 + i64::from(ms)));
+        }
+    }
+
+    /// Whether it is known which tracks the stream has; RTMP need not know.
+    fn settled(&self) -> bool {
+        if !self.format.is_http() || (self.prelude.has_audio && self.prelude.has_video) {
+            return true;
+        }
+        let seen = super::metadata::Tracks { audio: self.prelude.has_audio, video: self.prelude.has_video };
+        if self.prelude.announced == Some(seen) {
+            return true;
+        }
+        let first = self.log.blocks().front().and_then(|block| block.units.first()).map(|unit| unit.time.0);
+        let live = self.log.live_time().map(|time| time.0);
+        matches!((first, live), (Some(first), Some(live)) if live - first >= TRACKS_SETTLE_MS)
+    }
+
+    /// Moves a viewer that fell behind: to the newest keyframe ahead, or to the live end, with audio until
+    /// the next one. Only ever forward.
+    pub(super) fn jump(&mut self, slot: usize) {
+        let has_video = self.prelude.has_video;
+        let Some(viewer) = self.viewers.get_mut(slot) else { return };
+        let from = viewer.offset;
+        let (to, mode) = match self.log.key_ahead(from) {
+            Some(Key { offset, .. }) => (offset, Mode::Step),
+            None if has_video => (self.log.end(), Mode::Audio),
+            None => (self.log.end(), Mode::Step),
+        };
+        if viewer.mode != Mode::Ending {
+            viewer.mode = mode;
+        }
+        viewer.offset = to;
+        viewer.counters.jumps += 1;
+        viewer.allowance_ms = 0;
+        let skipped = self
+            .log
+            .block_at(from)
+            .map_or(i64::from(self.settings.queue_length_ms), |_| self.lag_at(from) - self.lag_at(to));
+        if let Some(viewer) = self.viewers.get_mut(slot) {
+            viewer.counters.skipped_ms += skipped.max(0) as u64;
+        }
+        if mode == Mode::Step {
+            self.refresh_prelude(slot);
+        }
+    }
+
+    /// Gives a viewer that goes on at its offset what it needs there and does not have.
+    pub(super) fn refresh_prelude(&mut self, slot: usize) {
+        let Some(viewer) = self.viewers.get(slot) else { return };
+        let place = self.place_at(viewer.offset);
+        // TS needs its tables and discontinuity marks at every jump.
+        if viewer.prelude == place.prelude.version && self.format != Format::Ts {
+            return;
+        }
+        let start = Start { first: false, time: place.time, counters: place.counters };
+        self.give_prelude(slot, start, &place.prelude);
+    }
+
+    fn give_prelude(&mut self, slot: usize, start: Start, prelude: &Prelude) {
+        let mut bytes = Vec::new();
+        encode::prelude(self.format, prelude, &start, &mut bytes);
+        let Some(viewer) = self.viewers.get_mut(slot) else { return };
+        viewer.prelude = prelude.version;
+        if bytes.is_empty() {
+            return;
+        }
+        if self.format.is_http() && !viewer.wanted.bare {
+            bytes = encode::http_chunk(&bytes);
+        }
+        viewer.wire.push_private(&bytes);
+    }
+
+    fn place_at(&self, offset: LogOffset) -> Place {
+        let here = self.log.block_at(offset).and_then(|at| self.log.blocks().get(at));
+        if let Some((block, unit)) =
+            here.and_then(|block| Some((block, block.units.get(block.unit_at(offset)?)?)))
+        {
+            return Place { time: unit.time, counters: unit.counters, prelude: Arc::clone(&block.prelude) };
+        }
+        // The live end: what comes next is not known yet, but it goes on from the last unit.
+        let last = self.log.blocks().back().and_then(|block| block.units.last());
+        Place {
+            time: last.map_or(MediaTime(0), |unit| unit.time),
+            counters: last.map_or(0, |unit| unit.counters),
+            prelude: Arc::clone(&self.prelude),
+        }
+    }
+
+    /// How far a place in the log is behind its end, in ms.
+    pub(super) fn lag_at(&self, offset: LogOffset) -> i64 {
+        let Some(live) = self.log.live_time() else { return 0 };
+        let block = self.log.block_at(offset).and_then(|at| self.log.blocks().get(at));
+        let unit = block.and_then(|block| block.units.get(block.unit_at(offset)?));
+        match unit {
+            Some(unit) => (live.0 - unit.time.0).max(0),
+            None if offset >= self.log.end() => 0,
+            None => self.log.blocks().front().map_or(0, |block| live.0 - block.last_time().0).max(0),
+        }
+    }
+
+    pub(super) fn lend_pieces(&mut self) -> Vec<super::pump::Piece> {
+        std::mem::take(&mut self.pieces)
+    }
+
+    pub(super) fn return_pieces(&mut self, mut pieces: Vec<super::pump::Piece>) {
+        pieces.clear();
+        self.pieces = pieces;
+    }
+
+    /// Closes a viewer's connection.
+    pub(super) fn close(&mut self, slot: usize, reason: CloseReason) {
+        if let Some(viewer) = self.viewers.get_mut(slot)
+            && viewer.mode != Mode::Closed
+        {
+            viewer.mode = Mode::Closed;
+            viewer.wire.close(reason);
+        }
+    }
+}
+
+struct Place {
+    time: MediaTime,
+    counters: u16,
+    prelude: Arc<Prelude>,
+}

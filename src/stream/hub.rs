@@ -1,0 +1,526 @@
+//! The stream core of one shard: the streams it owns, the feeds of its viewers, the publishers connected to
+//! it, and the posts between them and other shards' hubs.
+//!
+//! Everything between shards is a [`Post`], also when owner and viewer are on the same shard: there is one
+//! way for a packet, and the simulation walks it with several hubs in one thread.
+//!
+//! A packet's way: [`Hub::media`] → [`Post::Media`] → [`Stream::media`] → [`Stream::tick`] → [`Post::Feed`] →
+//! [`Feed::take`] → [`Feed::pump`].
+
+use super::encode::Format;
+use super::feed::{Charged, Feed};
+use super::output::next_tick;
+use super::owned::{FeedPosts, Stream, Verdict};
+use super::post::{Epoch, FeedItem, Post, SourceId, StreamKey, Sub};
+use super::settings::Settings;
+use super::viewer::{Viewer, Wanted};
+use super::wire::Wire;
+use crate::formats::message::Message;
+use crate::stats::reason::CloseReason;
+use ahash::RandomState;
+use slab::Slab;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+/// Payload bytes a publisher may have on their way to the owner; the last message may overdraw it.
+pub const PUBLISH_CREDIT_BYTES: i64 = 256 << 10;
+/// Wishes are kept within this part of an interval, so that a tick a moment early is no tick missed.
+const EARLY_PART: u64 = 8;
+
+/// A viewer, as the shell knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ViewerId {
+    feed: usize,
+    sub: Sub,
+    slot: usize,
+}
+
+/// What the shell is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The publisher may go ahead.
+    Granted(SourceId),
+    /// The publisher is refused, or its publish was ended by the owner; the source is gone.
+    Revoked(SourceId, CloseReason),
+    /// The publisher may be read from again.
+    Room(SourceId),
+}
+
+/// What a turn left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TurnEnd {
+    /// There is more to send now.
+    pub again: bool,
+    /// When something becomes due, in ms on the hub's clock.
+    pub next_ms: Option<u64>,
+}
+
+struct Source {
+    key: StreamKey,
+    owner: u16,
+    epoch: Option<Epoch>,
+    credit: i64,
+}
+
+/// See the module.
+pub struct Hub<W> {
+    me: u16,
+    owner_of: Box<dyn Fn(&str) -> u16>,
+    streams: Slab<Stream>,
+    stream_at: HashMap<StreamKey, usize, RandomState>,
+    busy_streams: Vec<usize>,
+    feeds: Slab<Feed<W>>,
+    feed_at: HashMap<(StreamKey, Format), usize, RandomState>,
+    dirty_feeds: Vec<usize>,
+    sources: Slab<Source>,
+    posts: Vec<(u16, Post)>,
+    here: VecDeque<Post>,
+    events: Vec<Event>,
+    subs: u32,
+    auto_ms: u32,
+    scratch: FeedPosts,
+}
+
+impl<W: Wire> Hub<W> {
+    /// The core of shard `me`; `owner_of` tells the shard that owns a key, `seeds` hash the tables.
+    pub fn new(me: u16, owner_of: impl Fn(&str) -> u16 + 'static, seeds: RandomState) -> Hub<W> {
+        Hub {
+            me,
+            owner_of: Box::new(owner_of),
+            streams: Slab::new(),
+            stream_at: HashMap::with_hasher(seeds.clone()),
+            busy_streams: Vec::new(),
+            feeds: Slab::new(),
+            feed_at: HashMap::with_hasher(seeds),
+            dirty_feeds: Vec::new(),
+            sources: Slab::new(),
+            posts: Vec::new(),
+            here: VecDeque::new(),
+            events: Vec::new(),
+            subs: 0,
+            auto_ms: 0,
+            scratch: Vec::new(),
+        }
+    }
+
+    // ---- publishers connected to this shard ----
+
+    /// A connection asks to publish; [`Event::Granted`] or [`Event::Revoked`] answers.
+    pub fn publish(&mut self, key: &StreamKey, client: u64, settings: &Arc<Settings>) -> SourceId {
+        let owner = (self.owner_of)(key);
+        let slot = self.sources.insert(Source {
+            key: Arc::clone(key),
+            owner,
+            epoch: None,
+            credit: PUBLISH_CREDIT_BYTES,
+        });
+        let source = SourceId(slot as u32);
+        self.post(
+            owner,
+            Post::Publish { key: Arc::clone(key), source, client, settings: Arc::clone(settings) },
+        );
+        source
+    }
+
+    /// What a publisher's connection read in one go. False: read no more from it until [`Event::Room`].
+    pub fn media(&mut self, source: SourceId, messages: Vec<Message>) -> bool {
+        let Some(from) = self.sources.get_mut(source.0 as usize) else { return true };
+        let Some(epoch) = from.epoch else { return true };
+        let bytes: usize = messages.iter().map(|message| message.payload.len()).sum();
+        from.credit -= bytes as i64;
+        let (room, owner, key) = (from.credit > 0, from.owner, Arc::clone(&from.key));
+        self.post(owner, Post::Media { key, epoch, messages });
+        room
+    }
+
+    /// A publisher's connection leaves, answered or not.
+    pub fn unpublish(&mut self, source: SourceId) {
+        let Some(gone) = self.sources.try_remove(source.0 as usize) else { return };
+        let post = match gone.epoch {
+            Some(epoch) => Post::Unpublish { key: gone.key, epoch },
+            None => Post::Withdraw { key: gone.key, source },
+        };
+        self.post(gone.owner, post);
+    }
+
+    // ---- viewers connected to this shard ----
+
+    /// A viewer joins; it starts at the end of the turn if the stream is live, else when it is.
+    pub fn join(
+        &mut self,
+        key: &StreamKey,
+        format: Format,
+        settings: &Arc<Settings>,
+        wire: W,
+        wanted: Wanted,
+    ) -> ViewerId {
+        let at = match self.feed_at.get(&(Arc::clone(key), format)) {
+            Some(at) => *at,
+            None => self.subscribe(key, format, settings),
+        };
+        let slot = self.feeds[at].join(wire, wanted);
+        self.mark_feed(at);
+        ViewerId { feed: at, sub: self.feeds[at].sub, slot }
+    }
+
+    fn subscribe(&mut self, key: &StreamKey, format: Format, settings: &Arc<Settings>) -> usize {
+        self.subs += 1;
+        let sub = Sub(self.subs);
+        let mut feed = Feed::new(Arc::clone(key), format, sub, Arc::clone(settings), 0);
+        feed.wish_ms = feed.interval_ms(self.auto_ms);
+        let wish_ms = feed.wish_ms;
+        let at = self.feeds.insert(feed);
+        self.feed_at.insert((Arc::clone(key), format), at);
+        let owner = (self.owner_of)(key);
+        let (key, settings) = (Arc::clone(key), Arc::clone(settings));
+        self.post(owner, Post::Subscribe { key, format, sub, wish_ms, settings });
+        at
+    }
+
+    /// A viewer leaves; the last one ends the subscription.
+    pub fn leave(&mut self, id: ViewerId) -> Option<Viewer<W>> {
+        let feed = self.feeds.get_mut(id.feed).filter(|feed| feed.sub == id.sub)?;
+        let viewer = feed.viewers.try_remove(id.slot)?;
+        if feed.viewers.is_empty() {
+            let feed = self.feeds.remove(id.feed);
+            let (key, format, sub) = (feed.key, feed.format, feed.sub);
+            self.feed_at.remove(&(Arc::clone(&key), format));
+            self.dirty_feeds.retain(|at| *at != id.feed);
+            let owner = (self.owner_of)(&key);
+            self.post(owner, Post::Unsubscribe { key, format, sub });
+        }
+        Some(viewer)
+    }
+
+    /// A viewer's parked bytes are sent: it is the pump's again.
+    pub fn unparked(&mut self, id: ViewerId) {
+        if self.viewer(id).is_some() {
+            self.feeds[id.feed].dirty = true;
+            self.mark_feed(id.feed);
+        }
+    }
+
+    /// Holds a viewer, or lets it go on.
+    pub fn pause(&mut self, id: ViewerId, paused: bool) {
+        if let Some(feed) = self.feeds.get_mut(id.feed).filter(|feed| feed.sub == id.sub)
+            && let Some(viewer) = feed.viewers.get_mut(id.slot)
+        {
+            viewer.paused = paused;
+            self.unparked(id);
+        }
+    }
+
+    /// A viewer of this shard.
+    pub fn viewer(&self, id: ViewerId) -> Option<&Viewer<W>> {
+        self.feeds.get(id.feed).filter(|feed| feed.sub == id.sub)?.viewers.get(id.slot)
+    }
+
+    /// The feed of a viewer.
+    pub fn feed_of(&self, id: ViewerId) -> Option<&Feed<W>> {
+        self.feeds.get(id.feed).filter(|feed| feed.sub == id.sub)
+    }
+
+    // ---- what the shell drives ----
+
+    /// A post from a peer's hub.
+    pub fn take(&mut self, from: u16, post: Post, now_ms: u64) {
+        match post {
+            Post::Publish { key, source, client, settings } => {
+                self.on_publish(from, key, source, client, &settings, now_ms)
+            }
+            Post::Granted { source, epoch } => self.on_granted(source, epoch),
+            Post::Revoked { source, reason } => self.on_revoked(source, reason),
+            Post::Media { key, epoch, messages } => self.on_media(from, &key, epoch, messages, now_ms),
+            Post::MediaCredit { source, bytes } => self.on_media_credit(source, bytes),
+            Post::Unpublish { key, epoch } => self.on_unpublish(&key, epoch),
+            Post::Withdraw { key, source } => self.on_withdraw(from, &key, source),
+            Post::Subscribe { key, format, sub, wish_ms, settings } => {
+                self.on_subscribe(from, key, format, sub, wish_ms, &settings, now_ms);
+            }
+            Post::Wish { key, format, wish_ms } => self.on_wish(from, &key, format, wish_ms),
+            Post::Unsubscribe { key, format, sub } => self.on_unsubscribe(from, &key, format, sub),
+            Post::Feed { key, format, sub, item } => self.on_feed(from, key, format, sub, item, now_ms),
+            Post::FeedCredit { key, format, sub, bytes } => {
+                self.on_feed_credit(from, &key, format, sub, bytes)
+            }
+        }
+    }
+
+    /// The end of a turn: seals what is due, serves the viewers. `auto_ms` is the shard's step of cadence.
+    pub fn turn(&mut self, now_ms: u64, auto_ms: u32) -> TurnEnd {
+        self.auto_ms = auto_ms;
+        let mut end = TurnEnd::default();
+        self.settle(now_ms);
+        for at in std::mem::take(&mut self.busy_streams) {
+            let Some(stream) = self.streams.get_mut(at) else { continue };
+            let next = stream.tick(now_ms, &mut self.scratch);
+            self.mail_feed_posts(at);
+            if let Some(next) = next {
+                self.busy_streams.push(at);
+                end.next_ms = sooner(end.next_ms, next);
+            }
+        }
+        self.settle(now_ms);
+        for at in std::mem::take(&mut self.dirty_feeds) {
+            let Some(feed) = self.feeds.get_mut(at) else { continue };
+            let interval_ms = feed.interval_ms(auto_ms);
+            if feed.wish_ms != interval_ms {
+                feed.wish_ms = interval_ms;
+                let post =
+                    Post::Wish { key: Arc::clone(&feed.key), format: feed.format, wish_ms: interval_ms };
+                let owner = (self.owner_of)(&feed.key);
+                self.posts.push((owner, post)); // to itself too: it is settled in the next turn
+            }
+            let due_ms =
+                if interval_ms == 0 || feed.pump_at > 0 { 0 } else { next_tick(feed.pumped_ms, interval_ms) };
+            let early = u64::from(interval_ms) / EARLY_PART;
+            if due_ms > now_ms + early {
+                end.next_ms = sooner(end.next_ms, due_ms);
+                self.dirty_feeds.push(at);
+                continue;
+            }
+            feed.pump(now_ms);
+            if feed.dirty {
+                end.again |= interval_ms == 0 || feed.pump_at > 0;
+                if interval_ms > 0 {
+                    end.next_ms = sooner(end.next_ms, next_tick(now_ms, interval_ms));
+                }
+                self.dirty_feeds.push(at);
+            } else {
+                feed.listed = false;
+            }
+        }
+        end
+    }
+
+    /// Housekeeping, four times a second.
+    pub fn sweep(&mut self, now_ms: u64) {
+        for (at, feed) in &mut self.feeds {
+            feed.sweep(now_ms);
+            if feed.dirty && !feed.listed {
+                feed.listed = true;
+                self.dirty_feeds.push(at);
+            }
+        }
+    }
+
+    /// Posts for peers, in order.
+    pub fn take_posts(&mut self, mut mail: impl FnMut(u16, Post)) {
+        for (to, post) in self.posts.drain(..) {
+            mail(to, post);
+        }
+    }
+
+    /// What the shell is to do.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// Whether anything is live here: a stream with a publisher, viewers, or publishers.
+    pub fn is_live(&self) -> bool {
+        !self.feeds.is_empty() || !self.sources.is_empty() || !self.streams.is_empty()
+    }
+
+    /// The streams owned here.
+    pub fn streams(&self) -> impl Iterator<Item = &Stream> {
+        self.streams.iter().map(|(_, stream)| stream)
+    }
+
+    /// A stream owned here.
+    pub fn stream(&self, key: &str) -> Option<&Stream> {
+        self.stream_at.get(key).and_then(|at| self.streams.get(*at))
+    }
+
+    /// The feeds of this shard.
+    pub fn feeds(&self) -> impl Iterator<Item = &Feed<W>> {
+        self.feeds.iter().map(|(_, feed)| feed)
+    }
+
+    // ---- handlers on the owner ----
+
+    fn on_publish(
+        &mut self,
+        from: u16,
+        key: StreamKey,
+        source: SourceId,
+        client: u64,
+        settings: &Arc<Settings>,
+        now_ms: u64,
+    ) {
+        let at = self.stream_or_new(key, settings);
+        let verdict = self.streams[at].publish(from, source, client, settings, now_ms, &mut self.scratch);
+        self.mail_feed_posts(at);
+        match verdict {
+            Verdict::Granted { epoch, closed } => {
+                if let Some((shard, source, reason)) = closed {
+                    self.post(shard, Post::Revoked { source, reason });
+                }
+                self.post(from, Post::Granted { source, epoch });
+            }
+            Verdict::Refused(reason) => self.post(from, Post::Revoked { source, reason }),
+        }
+        self.forget_if_idle(at);
+    }
+
+    fn on_media(&mut self, from: u16, key: &str, epoch: Epoch, messages: Vec<Message>, now_ms: u64) {
+        let Some(at) = self.stream_at.get(key).copied() else { return };
+        let stream = &mut self.streams[at];
+        let source = stream.publisher().filter(|p| p.epoch == epoch && p.shard == from).map(|p| p.source);
+        let bytes = stream.media(epoch, messages, now_ms, &mut self.scratch);
+        self.mail_feed_posts(at);
+        self.mark_stream(at);
+        if let Some(source) = source {
+            self.post(from, Post::MediaCredit { source, bytes });
+        }
+    }
+
+    fn on_unpublish(&mut self, key: &str, epoch: Epoch) {
+        let Some(at) = self.stream_at.get(key).copied() else { return };
+        self.streams[at].unpublish(epoch, &mut self.scratch);
+        self.mail_feed_posts(at);
+        self.forget_if_idle(at);
+    }
+
+    fn on_withdraw(&mut self, from: u16, key: &str, source: SourceId) {
+        let publisher = self.stream(key).and_then(Stream::publisher);
+        if let Some(epoch) = publisher.filter(|p| p.shard == from && p.source == source).map(|p| p.epoch) {
+            self.on_unpublish(key, epoch);
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)] // the fields of one post
+    fn on_subscribe(
+        &mut self,
+        from: u16,
+        key: StreamKey,
+        format: Format,
+        sub: Sub,
+        wish_ms: u32,
+        settings: &Arc<Settings>,
+        now_ms: u64,
+    ) {
+        let at = self.stream_or_new(key, settings);
+        self.streams[at].subscribe(format, from, sub, wish_ms, now_ms, &mut self.scratch);
+        self.mail_feed_posts(at);
+        self.mark_stream(at);
+    }
+
+    fn on_wish(&mut self, from: u16, key: &str, format: Format, wish_ms: u32) {
+        let Some(at) = self.stream_at.get(key).copied() else { return };
+        if let Some(subscriber) = self.streams[at].subscriber(format, from) {
+            subscriber.wish_ms = wish_ms;
+        }
+        self.mark_stream(at);
+    }
+
+    fn on_unsubscribe(&mut self, from: u16, key: &str, format: Format, sub: Sub) {
+        let Some(at) = self.stream_at.get(key).copied() else { return };
+        self.streams[at].unsubscribe(format, from, sub);
+        self.forget_if_idle(at);
+    }
+
+    fn on_feed_credit(&mut self, from: u16, key: &str, format: Format, sub: Sub, bytes: usize) {
+        let Some(at) = self.stream_at.get(key).copied() else { return };
+        if let Some(subscriber) = self.streams[at].subscriber(format, from).filter(|s| s.sub == sub) {
+            subscriber.in_flight = subscriber.in_flight.saturating_sub(bytes);
+        }
+    }
+
+    // ---- handlers on the publisher's shard ----
+
+    fn on_granted(&mut self, source: SourceId, epoch: Epoch) {
+        // A source that left meanwhile has sent Withdraw, which ends the publish.
+        if let Some(waiting) = self.sources.get_mut(source.0 as usize) {
+            waiting.epoch = Some(epoch);
+            self.events.push(Event::Granted(source));
+        }
+    }
+
+    fn on_revoked(&mut self, source: SourceId, reason: CloseReason) {
+        if self.sources.try_remove(source.0 as usize).is_some() {
+            self.events.push(Event::Revoked(source, reason));
+        }
+    }
+
+    fn on_media_credit(&mut self, source: SourceId, bytes: usize) {
+        if let Some(to) = self.sources.get_mut(source.0 as usize) {
+            let stopped = to.credit <= 0;
+            to.credit += bytes as i64;
+            if stopped && to.credit > 0 {
+                self.events.push(Event::Room(source));
+            }
+        }
+    }
+
+    // ---- handlers on a viewers' shard ----
+
+    fn on_feed(&mut self, from: u16, key: StreamKey, format: Format, sub: Sub, item: FeedItem, now_ms: u64) {
+        let at = self.feed_at.get(&(Arc::clone(&key), format)).copied();
+        let Some(at) = at.filter(|at| self.feeds[*at].sub == sub) else { return };
+        let Charged(bytes) = self.feeds[at].take(item, now_ms);
+        self.mark_feed(at);
+        if bytes > 0 {
+            self.post(from, Post::FeedCredit { key, format, sub, bytes });
+        }
+    }
+
+    // ---- helpers ----
+
+    fn post(&mut self, to: u16, post: Post) {
+        if to == self.me {
+            self.here.push_back(post);
+        } else {
+            self.posts.push((to, post));
+        }
+    }
+
+    /// Delivers what this shard posted to itself.
+    fn settle(&mut self, now_ms: u64) {
+        while let Some(post) = self.here.pop_front() {
+            self.take(self.me, post, now_ms);
+        }
+    }
+
+    fn mail_feed_posts(&mut self, stream: usize) {
+        let key = Arc::clone(self.streams[stream].key());
+        for (format, shard, sub, item) in std::mem::take(&mut self.scratch) {
+            self.post(shard, Post::Feed { key: Arc::clone(&key), format, sub, item });
+        }
+    }
+
+    fn stream_or_new(&mut self, key: StreamKey, settings: &Arc<Settings>) -> usize {
+        if let Some(at) = self.stream_at.get(&key) {
+            return *at;
+        }
+        let at = self.streams.insert(Stream::new(Arc::clone(&key), Arc::clone(settings)));
+        self.stream_at.insert(key, at);
+        at
+    }
+
+    fn forget_if_idle(&mut self, at: usize) {
+        if self.streams.get(at).is_some_and(Stream::is_idle) {
+            let gone = self.streams.remove(at);
+            self.stream_at.remove(gone.key());
+            self.busy_streams.retain(|busy| *busy != at);
+        }
+    }
+
+    fn mark_stream(&mut self, at: usize) {
+        if !self.busy_streams.contains(&at) {
+            self.busy_streams.push(at);
+        }
+    }
+
+    fn mark_feed(&mut self, at: usize) {
+        if let Some(feed) = self.feeds.get_mut(at)
+            && !feed.listed
+        {
+            feed.listed = true;
+            self.dirty_feeds.push(at);
+        }
+    }
+}
+
+fn sooner(a: Option<u64>, b: u64) -> Option<u64> {
+    Some(a.map_or(b, |a| a.min(b)))
+}

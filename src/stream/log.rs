@@ -1,0 +1,167 @@
+//! A format's recent bytes: blocks addressed by an absolute offset, and the keyframes in them.
+//!
+//! `start <= key <= end` for every key. The owner keeps one log per format in demand, every shard with
+//! viewers keeps its own (the blocks themselves are shared). **The GOP cache is the log's tail**: the current
+//! GOP and the one before, so that a joiner is not overtaken at the next keyframe.
+
+use super::block::{Block, LogOffset};
+use super::prelude::Prelude;
+use super::settings::Settings;
+use crate::formats::message::MediaTime;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// A place where a viewer can start: a keyframe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Start of the keyframe's unit.
+    pub offset: LogOffset,
+    /// Its time.
+    pub time: MediaTime,
+    /// Its continuity counters (TS).
+    pub counters: u16,
+}
+
+/// The recent blocks of one format of one stream.
+#[derive(Debug, Default)]
+pub struct Log {
+    blocks: VecDeque<Arc<Block>>,
+    keys: VecDeque<Key>,
+    end: LogOffset,
+    bytes: usize,
+}
+
+/// Whether a block followed on the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// It did.
+    InStep,
+    /// Bytes are missing before it; everything older was dropped.
+    AfterGap,
+}
+
+impl Log {
+    /// An empty log that goes on at `end`.
+    pub fn at(end: LogOffset) -> Log {
+        Log { end, ..Log::default() }
+    }
+
+    /// The end: where the next block stands.
+    pub fn end(&self) -> LogOffset {
+        self.end
+    }
+
+    /// The oldest byte kept.
+    pub fn start(&self) -> LogOffset {
+        self.blocks.front().map_or(self.end, |block| block.start)
+    }
+
+    /// Bytes kept.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The blocks kept, oldest first.
+    pub fn blocks(&self) -> &VecDeque<Arc<Block>> {
+        &self.blocks
+    }
+
+    /// Time of the newest unit.
+    pub fn live_time(&self) -> Option<MediaTime> {
+        self.blocks.back().map(|block| block.last_time())
+    }
+
+    /// The newest keyframe kept.
+    pub fn newest_key(&self) -> Option<Key> {
+        self.keys.back().copied()
+    }
+
+    /// Length of the last whole GOP in ms.
+    pub fn gop_ms(&self) -> Option<i64> {
+        let mut newest = self.keys.iter().rev();
+        Some(newest.next()?.time.0 - newest.next()?.time.0)
+    }
+
+    /// The prelude in force at the end.
+    pub fn newest_prelude(&self) -> Option<&Arc<Prelude>> {
+        self.blocks.back().map(|block| &block.prelude)
+    }
+
+    /// Appends a block.
+    pub fn push(&mut self, block: Arc<Block>) -> Pushed {
+        let pushed = if block.start == self.end { Pushed::InStep } else { Pushed::AfterGap };
+        if pushed == Pushed::AfterGap {
+            self.blocks.clear();
+            self.keys.clear();
+            self.bytes = 0;
+        }
+        self.end = block.end();
+        self.bytes += block.bytes.len();
+        self.keys.extend(block.keys().map(|(offset, unit)| Key {
+            offset,
+            time: unit.time,
+            counters: unit.counters,
+        }));
+        self.blocks.push_back(block);
+        pushed
+    }
+
+    /// A publish ended: nobody may start in its GOPs any more. The bytes stay for viewers on their way.
+    pub fn forget_keys(&mut self) {
+        self.keys.clear();
+    }
+
+    /// Drops what nobody may need: blocks before the previous GOP, except those from `readers_from` on that
+    /// are younger than the queue length; and whatever exceeds the byte limit.
+    pub fn trim(&mut self, settings: &Settings, readers_from: LogOffset) {
+        let Some(live) = self.live_time() else { return };
+        // A GOP longer than the limit is no start point: its keyframe does not hold anything.
+        let oldest = live.0 - i64::from(settings.gop_cache_max_ms);
+        let queue = live.0 - i64::from(settings.queue_length_ms);
+        let has_video = self.newest_prelude().is_some_and(|prelude| prelude.has_video);
+        let gops = self.keys.len().checked_sub(2).and_then(|at| self.keys.get(at)).or(self.keys.front());
+        let gops_from = gops.map_or(self.end, |key| key.offset);
+        while let Some(block) = self.blocks.front() {
+            let in_gops = block.end() > gops_from && block.last_time().0 >= 2 * oldest - live.0;
+            // Audio alone has no GOPs: the queue length is kept for those who start with recent audio.
+            let in_queue = block.last_time().0 >= queue && (block.end() > readers_from || !has_video);
+            let over = self.bytes > settings.feed_max_bytes;
+            if (in_gops || in_queue) && !over {
+                break;
+            }
+            self.bytes -= block.bytes.len();
+            self.blocks.pop_front();
+        }
+        let start = self.start();
+        while self
+            .keys
+            .front()
+            .is_some_and(|key| key.offset < start || (self.keys.len() == 1 && key.time.0 < oldest))
+        {
+            self.keys.pop_front();
+        }
+    }
+
+    /// The block that contains `offset`, as its number in [`Log::blocks`]; None outside the log.
+    pub fn block_at(&self, offset: LogOffset) -> Option<usize> {
+        let last = self.blocks.len().checked_sub(1)?;
+        if self.blocks[last].start <= offset {
+            return (offset < self.end).then_some(last);
+        }
+        let at = self.blocks.partition_point(|block| block.end() <= offset);
+        self.blocks.get(at).is_some_and(|block| block.start <= offset).then_some(at)
+    }
+
+    /// The newest keyframe strictly ahead of `offset`.
+    pub fn key_ahead(&self, offset: LogOffset) -> Option<Key> {
+        self.newest_key().filter(|key| key.offset > offset)
+    }
+
+    /// The offset of the first unit at or after a time; the end if there is none.
+    pub fn offset_from(&self, time: MediaTime) -> LogOffset {
+        let at = self.blocks.partition_point(|block| block.last_time() < time);
+        let Some(block) = self.blocks.get(at) else { return self.end };
+        let unit = block.units.partition_point(|unit| unit.time < time);
+        block.start + u64::from(block.unit_start(unit))
+    }
+}

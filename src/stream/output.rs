@@ -1,0 +1,214 @@
+//! One live format of a stream on its owner: the encoder, the open block, the log, and who subscribed.
+
+use super::block::Block;
+use super::encode::{Encoder, Format, OpenBlock};
+use super::gop::CurrentGop;
+use super::log::Log;
+use super::post::{Epoch, FeedItem, Sub};
+use super::prelude::Prelude;
+use super::settings::{Cadence, Settings};
+use crate::formats::flv::Role;
+use crate::formats::message::{Frame, Kind, MediaTime};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// A subscriber's window is at least so many bytes, whatever the bitrate.
+pub const WINDOW_MIN_BYTES: usize = 1 << 20;
+/// … and so much of the stream.
+const WINDOW_MS: i64 = 2_000;
+/// In a stream with video an audio message alone waits so long for the next picture.
+const AUDIO_WAITS_MS: u64 = 20;
+
+/// A shard that gets this format's blocks.
+#[derive(Debug)]
+pub struct Subscriber {
+    /// Which shard.
+    pub shard: u16,
+    /// Its own number for the subscription.
+    pub sub: Sub,
+    /// Interval it wishes.
+    pub wish_ms: u32,
+    /// Bytes of blocks posted and not yet taken in.
+    pub in_flight: usize,
+    /// Blocks are dropped for it until the next keyframe: its window was full.
+    pub lagging: bool,
+    /// Blocks dropped so far.
+    pub dropped_blocks: u64,
+}
+
+/// One live format of one stream.
+pub struct Output {
+    format: Format,
+    encoder: Encoder,
+    open: OpenBlock,
+    open_since_ms: u64,
+    open_prelude: Arc<Prelude>,
+    /// Its recent blocks.
+    pub log: Log,
+    /// Who gets them.
+    pub subscribers: Vec<Subscriber>,
+    ended: bool,
+}
+
+impl Output {
+    /// An output that begins with the stream's current GOP.
+    pub fn new(format: Format, prelude: &Arc<Prelude>, gop: &CurrentGop, now_ms: u64) -> Output {
+        let mut output = Output {
+            format,
+            encoder: Encoder::new(format),
+            open: OpenBlock::new(format),
+            open_since_ms: now_ms,
+            open_prelude: Arc::clone(prelude),
+            log: Log::default(),
+            subscribers: Vec::new(),
+            ended: false,
+        };
+        // The encoder learns the codecs in force; the viewers have them in their own preludes.
+        let at = gop.start().unwrap_or_default();
+        for header in &prelude.headers {
+            let frame =
+                Frame { kind: header.kind, time: at, tag: header.tag, payload: header.payload.clone() };
+            output.encoder.frame(&frame, prelude, &mut output.open);
+        }
+        output.open = OpenBlock::new(format);
+        for frame in gop.frames() {
+            output.encoder.frame(frame, prelude, &mut output.open);
+        }
+        output.seal();
+        output
+    }
+
+    /// Which format.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Encodes a frame into the open block.
+    pub fn frame(
+        &mut self,
+        frame: &Frame,
+        prelude: &Arc<Prelude>,
+        now_ms: u64,
+        settings: &Settings,
+        epoch: Epoch,
+        out: &mut Vec<(u16, Sub, FeedItem)>,
+    ) {
+        if self.open_prelude.version != prelude.version {
+            self.seal_and_post(epoch, settings, out); // a block has one prelude
+            self.open_prelude = Arc::clone(prelude);
+        }
+        if self.open.units.is_empty() {
+            self.open_since_ms = now_ms;
+        }
+        self.encoder.frame(frame, prelude, &mut self.open);
+        self.check_ended(epoch, settings, out);
+    }
+
+    /// The publish ended: what the encoder and the open block still hold goes out.
+    pub fn flush(
+        &mut self,
+        prelude: &Prelude,
+        epoch: Epoch,
+        settings: &Settings,
+        out: &mut Vec<(u16, Sub, FeedItem)>,
+    ) {
+        self.encoder.flush(prelude, &mut self.open);
+        self.seal_and_post(epoch, settings, out);
+    }
+
+    fn check_ended(&mut self, epoch: Epoch, settings: &Settings, out: &mut Vec<(u16, Sub, FeedItem)>) {
+        if self.encoder.ended() && !self.ended {
+            self.ended = true;
+            self.seal_and_post(epoch, settings, out);
+            out.extend(self.subscribers.iter().map(|s| (s.shard, s.sub, FeedItem::Ended { epoch })));
+        }
+    }
+
+    /// Whether the tracks changed so that the format cannot go on; it must be made anew.
+    pub fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// When the open block is to be sealed, on the owner's clock; None while it is empty.
+    pub fn due_ms(&self, settings: &Settings) -> Option<u64> {
+        let last = self.open.units.last()?;
+        let interval = self.subscribers.iter().map(|s| s.wish_ms).min().unwrap_or(0);
+        if interval > 0 {
+            return Some(next_tick(self.open_since_ms, interval));
+        }
+        let audio_only = self.open_prelude.has_video
+            && last.kind == Kind::Audio
+            && self.open.units.iter().all(|unit| unit.kind == Kind::Audio);
+        let waits = audio_only && settings.cadence != Cadence::MinLatency;
+        Some(self.open_since_ms + if waits { AUDIO_WAITS_MS } else { 0 })
+    }
+
+    /// Seals the open block and posts it to every subscriber whose window has room.
+    pub fn seal_and_post(&mut self, epoch: Epoch, settings: &Settings, out: &mut Vec<(u16, Sub, FeedItem)>) {
+        let Some(block) = self.seal() else { return };
+        let has_video = block.prelude.has_video;
+        let resumes = !has_video || block.keys().next().is_some();
+        let window = self.window();
+        for subscriber in &mut self.subscribers {
+            let room = subscriber.in_flight < window; // the last block may overdraw it
+            subscriber.lagging = !room || (subscriber.lagging && !resumes);
+            if subscriber.lagging {
+                subscriber.dropped_blocks += 1;
+                continue;
+            }
+            subscriber.in_flight += block.bytes.len();
+            let item = FeedItem::Block { epoch, block: Arc::clone(&block) };
+            out.push((subscriber.shard, subscriber.sub, item));
+        }
+        self.log.trim(settings, self.log.end());
+    }
+
+    /// The first item of a subscription.
+    pub fn start_item(&self, live: Option<Epoch>, prelude: &Arc<Prelude>) -> FeedItem {
+        FeedItem::Start {
+            live,
+            prelude: Arc::clone(prelude),
+            blocks: self.log.blocks().iter().cloned().collect(),
+            end: self.log.end(),
+            keys: live.is_some(),
+        }
+    }
+
+    fn seal(&mut self) -> Option<Arc<Block>> {
+        if self.open.units.is_empty() {
+            return None;
+        }
+        let open = std::mem::replace(&mut self.open, OpenBlock::new(self.format));
+        let block = Arc::new(Block {
+            start: self.log.end(),
+            bytes: Bytes::from(open.bytes.into_boxed_slice()),
+            units: open.units.into_boxed_slice(),
+            prelude: Arc::clone(&self.open_prelude),
+        });
+        self.log.push(Arc::clone(&block));
+        Some(block)
+    }
+
+    /// Two seconds of the stream as it is now, in bytes; at least [`WINDOW_MIN_BYTES`].
+    fn window(&self) -> usize {
+        let (Some(first), Some(live)) = (self.log.blocks().front(), self.log.live_time()) else {
+            return WINDOW_MIN_BYTES;
+        };
+        let kept_ms = (live.0 - first.last_time().0).max(1000);
+        let two_seconds = self.log.bytes() as i64 * WINDOW_MS / kept_ms;
+        WINDOW_MIN_BYTES.max(usize::try_from(two_seconds).unwrap_or(WINDOW_MIN_BYTES))
+    }
+}
+
+/// The next multiple of `interval_ms` after `since_ms`: all streams of one interval share their ticks, so one
+/// wake-up serves them all.
+pub fn next_tick(since_ms: u64, interval_ms: u32) -> u64 {
+    let interval = u64::from(interval_ms.max(1));
+    (since_ms / interval + 1) * interval
+}
+
+/// A header as a frame at some time.
+pub fn header_frame(kind: Kind, tag: crate::formats::flv::Tag, payload: &Bytes, time: MediaTime) -> Frame {
+    debug_assert_eq!(tag.role, Role::SequenceHeader);
+    Frame { kind, time, tag, payload: payload.clone() }
+}

@@ -1,0 +1,348 @@
+//! A stream on its owner shard: its publisher, its timeline, its prelude, its outputs.
+
+use super::encode::Format;
+use super::gop::CurrentGop;
+use super::metadata;
+use super::output::{Output, Subscriber};
+use super::post::{Epoch, FeedItem, SourceId, StreamKey, Sub};
+use super::prelude::{Change, Prelude};
+use super::settings::{OnDuplicate, Settings};
+use super::timeline::Timeline;
+use crate::formats::flv::{self, Role};
+use crate::formats::message::{Frame, Kind, MediaTime, Message};
+use crate::stats::reason::CloseReason;
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// Formats one stream may have in demand at once: five over HTTP and a few RTMP chunk sizes.
+pub const MAX_OUTPUTS: usize = 16;
+
+/// What goes to the shards of a stream's viewers.
+pub type FeedPosts = Vec<(Format, u16, Sub, FeedItem)>;
+
+/// Who publishes.
+#[derive(Clone, Copy, Debug)]
+pub struct Publisher {
+    /// The shard of its connection.
+    pub shard: u16,
+    /// Its number there.
+    pub source: SourceId,
+    /// Its client id.
+    pub client: u64,
+    /// Its publish.
+    pub epoch: Epoch,
+    /// When something last came from it, on the owner's clock.
+    pub last_heard_ms: u64,
+    /// When it began.
+    pub since_ms: u64,
+}
+
+/// What an owner counts of a stream since its publish began.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StreamCounters {
+    /// Video frames, headers not counted.
+    pub video_frames: u64,
+    /// Audio frames, headers not counted.
+    pub audio_frames: u64,
+    /// Payload bytes received.
+    pub recv_bytes: u64,
+    /// Time of the newest keyframe, on the stream's timeline.
+    pub key_time: Option<MediaTime>,
+    /// Distance of the last two keyframes in ms.
+    pub gop_ms: Option<i64>,
+    /// Timeline breaks that were closed.
+    pub breaks: u64,
+}
+
+/// What the owner answers to a publisher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may publish; whoever did before is told `took_over_from`.
+    Granted {
+        /// The new publish.
+        epoch: Epoch,
+        /// The publisher that had to give way, and why.
+        closed: Option<(u16, SourceId, CloseReason)>,
+    },
+    /// It may not.
+    Refused(CloseReason),
+}
+
+/// A stream, on the one shard that owns it.
+pub struct Stream {
+    key: StreamKey,
+    settings: Arc<Settings>,
+    epoch: Epoch,
+    publisher: Option<Publisher>,
+    timeline: Timeline,
+    prelude: Arc<Prelude>,
+    /// Headers and metadata that players were given last, maybe in an earlier publish.
+    delivered: Prelude,
+    gop: CurrentGop,
+    outputs: Vec<Output>,
+    counters: StreamCounters,
+}
+
+impl Stream {
+    /// A stream that nobody publishes yet.
+    pub fn new(key: StreamKey, settings: Arc<Settings>) -> Stream {
+        Stream {
+            key,
+            timeline: Timeline::new(settings.jitter),
+            settings,
+            epoch: Epoch(0),
+            publisher: None,
+            prelude: Arc::default(),
+            delivered: Prelude::default(),
+            gop: CurrentGop::default(),
+            outputs: Vec::new(),
+            counters: StreamCounters::default(),
+        }
+    }
+
+    /// Its key.
+    pub fn key(&self) -> &StreamKey {
+        &self.key
+    }
+
+    /// Who publishes now.
+    pub fn publisher(&self) -> Option<&Publisher> {
+        self.publisher.as_ref()
+    }
+
+    /// The prelude in force.
+    pub fn prelude(&self) -> &Arc<Prelude> {
+        &self.prelude
+    }
+
+    /// Counters of this publish.
+    pub fn counters(&self) -> StreamCounters {
+        StreamCounters { breaks: self.timeline.breaks(), ..self.counters }
+    }
+
+    /// The formats in demand.
+    pub fn outputs(&self) -> &[Output] {
+        &self.outputs
+    }
+
+    /// Whether nobody publishes and nobody subscribed: it can be forgotten.
+    pub fn is_idle(&self) -> bool {
+        self.publisher.is_none() && self.outputs.is_empty()
+    }
+
+    /// Somebody asks to publish.
+    pub fn publish(
+        &mut self,
+        shard: u16,
+        source: SourceId,
+        client: u64,
+        settings: &Arc<Settings>,
+        now_ms: u64,
+        out: &mut FeedPosts,
+    ) -> Verdict {
+        let mut closed = None;
+        if let Some(old) = self.publisher {
+            let silent_ms = now_ms.saturating_sub(old.last_heard_ms);
+            let reason = if silent_ms >= u64::from(settings.stale_after_ms) {
+                CloseReason::PublishStale
+            } else if settings.on_duplicate == OnDuplicate::Takeover {
+                CloseReason::PublishTakeover
+            } else {
+                return Verdict::Refused(CloseReason::StreamBusy);
+            };
+            closed = Some((old.shard, old.source, reason));
+            self.end_publish(out);
+        }
+        self.settings = Arc::clone(settings);
+        self.epoch = Epoch(self.epoch.0 + 1);
+        let epoch = self.epoch;
+        self.publisher =
+            Some(Publisher { shard, source, client, epoch, last_heard_ms: now_ms, since_ms: now_ms });
+        self.counters = StreamCounters::default();
+        if epoch.0 == 1 {
+            self.timeline = Timeline::new(settings.jitter);
+        } else {
+            self.timeline.republish();
+        }
+        // Headers and metadata of the last publish are nobody's any more (SRS clears them at on_publish).
+        let version = self.prelude.version + 1;
+        self.prelude = Arc::new(Prelude { version, ..Prelude::default() });
+        self.tell_all(out, |_| FeedItem::Published { epoch });
+        Verdict::Granted { epoch, closed }
+    }
+
+    /// The publisher of `epoch` left. An older one's leaving is no news.
+    pub fn unpublish(&mut self, epoch: Epoch, out: &mut FeedPosts) {
+        if self.publisher.is_some_and(|publisher| publisher.epoch == epoch) {
+            self.end_publish(out);
+        }
+    }
+
+    fn end_publish(&mut self, out: &mut FeedPosts) {
+        let Some(publisher) = self.publisher.take() else { return };
+        let epoch = publisher.epoch;
+        let (prelude, settings) = (Arc::clone(&self.prelude), Arc::clone(&self.settings));
+        self.each_output(out, |output, posts| output.flush(&prelude, epoch, &settings, posts));
+        self.tell_all(out, |_| FeedItem::Unpublished { epoch });
+        self.gop.clear();
+        for output in &mut self.outputs {
+            output.log.forget_keys();
+        }
+    }
+
+    /// Messages of publish `epoch`; returns the payload bytes taken in, also of those ignored as too old.
+    pub fn media(&mut self, epoch: Epoch, messages: Vec<Message>, now_ms: u64, out: &mut FeedPosts) -> usize {
+        let bytes = messages.iter().map(|message| message.payload.len()).sum();
+        let Some(publisher) = self.publisher.as_mut().filter(|publisher| publisher.epoch == epoch) else {
+            return bytes;
+        };
+        publisher.last_heard_ms = now_ms;
+        self.counters.recv_bytes += bytes as u64;
+        for message in messages {
+            if let Some(frame) = self.normalise(message, now_ms) {
+                self.encode(&frame, now_ms, out);
+            }
+        }
+        bytes
+    }
+
+    /// Gives a message its time and its place in the prelude. None: players are to see nothing of it.
+    fn normalise(&mut self, message: Message, now_ms: u64) -> Option<Frame> {
+        let Message { kind, time, mut payload } = message;
+        let tag = flv::inspect(kind, &payload);
+        let time = self.timeline.place(kind, tag.role, time, now_ms);
+        match (kind, tag.role) {
+            (Kind::Data, _) => payload = self.metadata(payload)?,
+            (_, Role::SequenceHeader) => {
+                let again = Arc::make_mut(&mut self.prelude).remember(kind, tag, &payload) == Change::Same;
+                let known = self.delivered.remember(kind, tag, &payload) == Change::Same;
+                // Within one publish a repeated header passes, as in SRS; after a republish it is news only
+                // if it differs from what players have.
+                if known && (!again || self.settings.reduce_sequence_header) {
+                    return None;
+                }
+            }
+            (_, Role::Key | Role::Coded) => self.count(kind, tag.role, time),
+            _ => {}
+        }
+        Some(Frame { kind, time, tag, payload })
+    }
+
+    fn metadata(&mut self, payload: Bytes) -> Option<Bytes> {
+        let Some(found) = metadata::normalise(&payload) else { return Some(payload) };
+        let prelude = Arc::make_mut(&mut self.prelude);
+        prelude.announced = found.tracks;
+        let again = prelude.remember_metadata(&found.body) == Change::Same;
+        let known = self.delivered.remember_metadata(&found.body) == Change::Same;
+        let silent = known && (!again || self.settings.reduce_sequence_header);
+        (!silent).then_some(found.body)
+    }
+
+    fn count(&mut self, kind: Kind, role: Role, time: MediaTime) {
+        let seen = if kind == Kind::Video { self.prelude.has_video } else { self.prelude.has_audio };
+        if !seen {
+            Arc::make_mut(&mut self.prelude).saw(kind);
+        }
+        let counters = &mut self.counters;
+        match kind {
+            Kind::Video => counters.video_frames += 1,
+            Kind::Audio => counters.audio_frames += 1,
+            Kind::Data => {}
+        }
+        if role == Role::Key {
+            counters.gop_ms = counters.key_time.map(|before| time.0 - before.0).or(counters.gop_ms);
+            counters.key_time = Some(time);
+        }
+    }
+
+    fn encode(&mut self, frame: &Frame, now_ms: u64, out: &mut FeedPosts) {
+        self.gop.push(frame, &self.settings);
+        let (prelude, settings, epoch) = (Arc::clone(&self.prelude), Arc::clone(&self.settings), self.epoch);
+        self.each_output(out, |output, posts| output.frame(frame, &prelude, now_ms, &settings, epoch, posts));
+        // What ended was told to its subscribers, who leave; those who come find a new output.
+        self.outputs.retain(|output| !output.ended());
+    }
+
+    /// Seals the blocks that are due; returns when the next one will be.
+    pub fn tick(&mut self, now_ms: u64, out: &mut FeedPosts) -> Option<u64> {
+        let (settings, epoch) = (Arc::clone(&self.settings), self.epoch);
+        let mut next: Option<u64> = None;
+        self.each_output(out, |output, posts| {
+            let Some(due) = output.due_ms(&settings) else { return };
+            if due <= now_ms {
+                output.seal_and_post(epoch, &settings, posts);
+            } else {
+                next = Some(next.map_or(due, |n| n.min(due)));
+            }
+        });
+        next
+    }
+
+    /// A shard subscribes to a format.
+    pub fn subscribe(
+        &mut self,
+        format: Format,
+        shard: u16,
+        sub: Sub,
+        wish_ms: u32,
+        now_ms: u64,
+        out: &mut FeedPosts,
+    ) {
+        let at = match self.outputs.iter().position(|output| output.format() == format) {
+            Some(at) => at,
+            None if self.outputs.len() >= MAX_OUTPUTS => {
+                return out.push((format, shard, sub, FeedItem::Ended { epoch: self.epoch }));
+            }
+            None => {
+                self.outputs.push(Output::new(format, &self.prelude, &self.gop, now_ms));
+                self.outputs.len() - 1
+            }
+        };
+        let live = self.publisher.map(|publisher| publisher.epoch);
+        let output = &mut self.outputs[at];
+        output.subscribers.retain(|subscriber| subscriber.shard != shard);
+        // The open block is not in the start item: it follows as the first block.
+        out.push((format, shard, sub, output.start_item(live, &self.prelude)));
+        output.subscribers.push(Subscriber {
+            shard,
+            sub,
+            wish_ms,
+            in_flight: 0,
+            lagging: false,
+            dropped_blocks: 0,
+        });
+    }
+
+    /// A shard has no viewers of a format any more.
+    pub fn unsubscribe(&mut self, format: Format, shard: u16, sub: Sub) {
+        if let Some(output) = self.outputs.iter_mut().find(|output| output.format() == format) {
+            output.subscribers.retain(|s| (s.shard, s.sub) != (shard, sub));
+        }
+        self.outputs.retain(|output| !output.subscribers.is_empty());
+    }
+
+    /// The subscriber of a format from a shard.
+    pub fn subscriber(&mut self, format: Format, shard: u16) -> Option<&mut Subscriber> {
+        let output = self.outputs.iter_mut().find(|output| output.format() == format)?;
+        output.subscribers.iter_mut().find(|subscriber| subscriber.shard == shard)
+    }
+
+    fn tell_all(&mut self, out: &mut FeedPosts, item: impl Fn(&Output) -> FeedItem) {
+        for output in &self.outputs {
+            out.extend(output.subscribers.iter().map(|s| (output.format(), s.shard, s.sub, item(output))));
+        }
+    }
+
+    fn each_output(
+        &mut self,
+        out: &mut FeedPosts,
+        mut f: impl FnMut(&mut Output, &mut Vec<(u16, Sub, FeedItem)>),
+    ) {
+        let mut posts = Vec::new();
+        for output in &mut self.outputs {
+            f(output, &mut posts);
+            let format = output.format();
+            out.extend(posts.drain(..).map(|(shard, sub, item)| (format, shard, sub, item)));
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! A viewer's connection as the core sees it: something that takes bytes or says that it is full.
+
+use crate::stats::reason::CloseReason;
+use bytes::Bytes;
+use std::io::{self, IoSlice};
+
+/// How much a connection took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// Everything.
+    All,
+    /// So many bytes; it is full now.
+    Part(usize),
+}
+
+/// A viewer's connection. At most one sender at a time: while [`Wire::park`]ed bytes are on their way,
+/// [`Wire::ready`] is false and nobody else may send.
+pub trait Wire {
+    /// Sends private bytes that wait (commands, pings, preludes); true if nothing waits any more.
+    fn ready(&self) -> bool;
+    /// Sends what fits now.
+    fn try_send(&self, slices: &[IoSlice<'_>]) -> io::Result<Taken>;
+    /// Sends `rest` as the connection becomes writable, then private bytes that gathered meanwhile, then
+    /// tells the feed ([`super::hub::Hub::unparked`]).
+    fn park(&self, rest: Bytes);
+    /// Bytes for this viewer alone, to be sent before anything else of the feed.
+    fn push_private(&self, bytes: &[u8]);
+    /// No more will come: once private bytes are sent the connection ends politely.
+    fn end(&self, reason: CloseReason);
+    /// The connection is to end now.
+    fn close(&self, reason: CloseReason);
+}
