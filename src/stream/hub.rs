@@ -56,6 +56,7 @@ pub struct TurnEnd {
 }
 
 struct Source {
+    serial: u32,
     key: StreamKey,
     owner: u16,
     epoch: Option<Epoch>,
@@ -73,6 +74,7 @@ pub struct Hub<W> {
     feed_at: HashMap<(StreamKey, Format), usize, RandomState>,
     dirty_feeds: Vec<usize>,
     sources: Slab<Source>,
+    serials: u32,
     posts: Vec<(u16, Post)>,
     here: VecDeque<Post>,
     events: Vec<Event>,
@@ -94,6 +96,7 @@ impl<W: Wire> Hub<W> {
             feed_at: HashMap::with_hasher(seeds),
             dirty_feeds: Vec::new(),
             sources: Slab::new(),
+            serials: 0,
             posts: Vec::new(),
             here: VecDeque::new(),
             events: Vec::new(),
@@ -108,13 +111,16 @@ impl<W: Wire> Hub<W> {
     /// A connection asks to publish; [`Event::Granted`] or [`Event::Revoked`] answers.
     pub fn publish(&mut self, key: &StreamKey, client: u64, settings: &Arc<Settings>) -> SourceId {
         let owner = (self.owner_of)(key);
+        self.serials += 1;
+        let serial = self.serials;
         let slot = self.sources.insert(Source {
+            serial,
             key: Arc::clone(key),
             owner,
             epoch: None,
             credit: PUBLISH_CREDIT_BYTES,
         });
-        let source = SourceId(slot as u32);
+        let source = SourceId { slot: slot as u32, serial };
         self.post(
             owner,
             Post::Publish { key: Arc::clone(key), source, client, settings: Arc::clone(settings) },
@@ -124,7 +130,7 @@ impl<W: Wire> Hub<W> {
 
     /// What a publisher's connection read in one go. False: read no more from it until [`Event::Room`].
     pub fn media(&mut self, source: SourceId, messages: Vec<Message>) -> bool {
-        let Some(from) = self.sources.get_mut(source.0 as usize) else { return true };
+        let Some(from) = self.source(source) else { return true };
         let Some(epoch) = from.epoch else { return true };
         let bytes: usize = messages.iter().map(|message| message.payload.len()).sum();
         from.credit -= bytes as i64;
@@ -135,7 +141,7 @@ impl<W: Wire> Hub<W> {
 
     /// A publisher's connection leaves, answered or not.
     pub fn unpublish(&mut self, source: SourceId) {
-        let Some(gone) = self.sources.try_remove(source.0 as usize) else { return };
+        let Some(gone) = self.remove_source(source) else { return };
         let post = match gone.epoch {
             Some(epoch) => Post::Unpublish { key: gone.key, epoch },
             None => Post::Withdraw { key: gone.key, source },
@@ -430,20 +436,20 @@ impl<W: Wire> Hub<W> {
 
     fn on_granted(&mut self, source: SourceId, epoch: Epoch) {
         // A source that left meanwhile has sent Withdraw, which ends the publish.
-        if let Some(waiting) = self.sources.get_mut(source.0 as usize) {
+        if let Some(waiting) = self.source(source) {
             waiting.epoch = Some(epoch);
             self.events.push(Event::Granted(source));
         }
     }
 
     fn on_revoked(&mut self, source: SourceId, reason: CloseReason) {
-        if self.sources.try_remove(source.0 as usize).is_some() {
+        if self.remove_source(source).is_some() {
             self.events.push(Event::Revoked(source, reason));
         }
     }
 
     fn on_media_credit(&mut self, source: SourceId, bytes: usize) {
-        if let Some(to) = self.sources.get_mut(source.0 as usize) {
+        if let Some(to) = self.source(source) {
             let stopped = to.credit <= 0;
             to.credit += bytes as i64;
             if stopped && to.credit > 0 {
@@ -465,6 +471,15 @@ impl<W: Wire> Hub<W> {
     }
 
     // ---- helpers ----
+
+    fn source(&mut self, id: SourceId) -> Option<&mut Source> {
+        self.sources.get_mut(id.slot as usize).filter(|source| source.serial == id.serial)
+    }
+
+    fn remove_source(&mut self, id: SourceId) -> Option<Source> {
+        self.source(id)?;
+        self.sources.try_remove(id.slot as usize)
+    }
 
     fn post(&mut self, to: u16, post: Post) {
         if to == self.me {

@@ -19,9 +19,15 @@ pub type StreamKey = Arc<str>;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(pub u32);
 
-/// A publisher's connection, as numbered on its own shard.
+/// A publisher's connection, as numbered on its own shard. An answer may come late: then its slot may be
+/// another's, but never its serial number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SourceId(pub u32);
+pub struct SourceId {
+    /// Its place in the shard's table.
+    pub slot: u32,
+    /// Counts the publishers of the shard.
+    pub serial: u32,
+}
 
 /// One subscription of a shard to a format of a stream, as numbered on that shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
