@@ -275,8 +275,9 @@ impl<W: Wire> Hub<W> {
                 let post =
                     Post::Wish { key: Arc::clone(&feed.key), format: feed.format, wish_ms: interval_ms };
                 let owner = (self.owner_of)(&feed.key);
-                self.posts.push((owner, post)); // to itself too: it is settled in the next turn
+                self.post(owner, post);
             }
+            let Some(feed) = self.feeds.get_mut(at) else { continue };
             let due_ms =
                 if interval_ms == 0 || feed.pump_at > 0 { 0 } else { next_tick(feed.pumped_ms, interval_ms) };
             let early = u64::from(interval_ms) / EARLY_PART;
@@ -296,6 +297,7 @@ impl<W: Wire> Hub<W> {
                 feed.listed = false;
             }
         }
+        end.again |= !self.here.is_empty(); // a wish to itself
         end
     }
 
