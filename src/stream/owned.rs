@@ -76,7 +76,7 @@ pub struct Stream {
     publisher: Option<Publisher>,
     timeline: Timeline,
     prelude: Arc<Prelude>,
-    /// Headers and metadata that players were given last, maybe in an earlier publish.
+    /// Headers and metadata that every player in step surely has, maybe from an earlier publish.
     delivered: Prelude,
     gop: CurrentGop,
     outputs: Vec<Output>,
@@ -164,6 +164,11 @@ impl Stream {
         } else {
             self.timeline.republish();
         }
+        // Whoever started in the last publish knows of those before it only what was in force there. (If
+        // nothing came in it, nobody started.)
+        if self.prelude.has_media() {
+            self.delivered = Prelude::clone(&self.prelude);
+        }
         // Headers and metadata of the last publish are nobody's any more (SRS clears them at on_publish).
         let version = self.prelude.version + 1;
         self.prelude = Arc::new(Prelude { version, ..Prelude::default() });
@@ -216,9 +221,7 @@ impl Stream {
             (_, Role::SequenceHeader) => {
                 let again = Arc::make_mut(&mut self.prelude).remember(kind, tag, &payload) == Change::Same;
                 let known = self.delivered.remember(kind, tag, &payload) == Change::Same;
-                // Within one publish a repeated header passes, as in SRS; after a republish it is news only
-                // if it differs from what players have.
-                if known && (!again || self.settings.reduce_sequence_header) {
+                if known && self.is_no_news(again) {
                     return None;
                 }
             }
@@ -234,8 +237,15 @@ impl Stream {
         prelude.announced = found.tracks;
         let again = prelude.remember_metadata(&found.body) == Change::Same;
         let known = self.delivered.remember_metadata(&found.body) == Change::Same;
-        let silent = known && (!again || self.settings.reduce_sequence_header);
+        let silent = known && self.is_no_news(again);
         (!silent).then_some(found.body)
+    }
+
+    /// Whether players need not be told what they know. Within one publish a repeated header passes, as in
+    /// SRS; after a republish it is news only if it differs from what players have – or if it comes so late
+    /// that others may have started without it.
+    fn is_no_news(&self, again: bool) -> bool {
+        if again { self.settings.reduce_sequence_header } else { !self.prelude.has_media() }
     }
 
     fn count(&mut self, kind: Kind, role: Role, time: MediaTime) {

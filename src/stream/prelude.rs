@@ -33,9 +33,9 @@ pub struct Prelude {
     pub headers: Vec<Header>,
     /// The tracks that the metadata announces, if it says.
     pub announced: Option<super::metadata::Tracks>,
-    /// Whether coded audio, or an audio header, has been seen in this publish.
+    /// Whether coded audio has been seen in this publish; a header alone is no sound yet.
     pub has_audio: bool,
-    /// Whether coded video, or a video header, has been seen in this publish.
+    /// Whether coded video has been seen in this publish; a header alone is no picture yet.
     pub has_video: bool,
 }
 
@@ -52,6 +52,11 @@ impl Prelude {
     /// The header of the main track (track 0) of a kind.
     pub fn header(&self, kind: Kind) -> Option<&Header> {
         self.headers.iter().find(|h| h.kind == kind && h.tag.track == 0)
+    }
+
+    /// Whether coded media has been seen in this publish, so that viewers may have started.
+    pub fn has_media(&self) -> bool {
+        self.has_audio || self.has_video
     }
 
     /// Remembers a sequence header.
