@@ -126,15 +126,12 @@ impl<W: Wire> Feed<W> {
         let mut charged = Charged(0);
         self.dirty = true;
         match item {
-            FeedItem::Start { live, prelude, blocks, end, keys } => {
+            FeedItem::Start { live, prelude, blocks, end } => {
                 self.live = live;
                 self.prelude = prelude;
                 self.log = Log::at(blocks.first().map_or(end, |block| block.start));
                 for block in blocks {
                     self.log.push(block);
-                }
-                if !keys {
-                    self.log.forget_keys();
                 }
             }
             FeedItem::Block { epoch, block } => {
@@ -145,11 +142,12 @@ impl<W: Wire> Feed<W> {
             }
             FeedItem::Published { epoch } => {
                 self.live = Some(epoch);
+                self.log.begin_publish();
                 self.hold_until_ms = None;
             }
             FeedItem::Unpublished { epoch } if self.live == Some(epoch) => {
                 self.live = None;
-                self.log.forget_keys();
+                self.log.begin_publish();
                 if self.format.is_http() && self.settings.hold_ms > 0 {
                     self.hold_until_ms = Some(now_ms + u64::from(self.settings.hold_ms));
                 } else if self.format.is_http() {
@@ -214,9 +212,10 @@ impl<W: Wire> Feed<W> {
 
     /// Starts a waiting viewer if there is something to start with.
     pub(super) fn try_start(&mut self, slot: usize) {
-        let Some(live) = self.log.live_time().filter(|_| self.live.is_some() && self.settled()) else {
+        if self.live.is_none() || !self.log.has_begun() || !self.settled() {
             return;
-        };
+        }
+        let Some(live) = self.log.live_time() else { return };
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
         let end = self.log.end();
         let (offset, mode) = match self.log.newest_key() {
@@ -278,9 +277,7 @@ impl<W: Wire> Feed<W> {
         if let Some(viewer) = self.viewers.get_mut(slot) {
             viewer.counters.skipped_ms += skipped.max(0) as u64;
         }
-        if mode == Mode::Step {
-            self.refresh_prelude(slot);
-        }
+        self.refresh_prelude(slot);
     }
 
     /// Gives a viewer that goes on at its offset what it needs there and does not have.

@@ -28,6 +28,8 @@ pub struct Log {
     blocks: VecDeque<Arc<Block>>,
     keys: VecDeque<Key>,
     end: LogOffset,
+    /// Where the publish in force began: nobody starts before it.
+    begun: LogOffset,
     bytes: usize,
 }
 
@@ -43,7 +45,7 @@ pub enum Pushed {
 impl Log {
     /// An empty log that goes on at `end`.
     pub fn at(end: LogOffset) -> Log {
-        Log { end, ..Log::default() }
+        Log { end, begun: end, ..Log::default() }
     }
 
     /// The end: where the next block stands.
@@ -106,9 +108,21 @@ impl Log {
         pushed
     }
 
-    /// A publish ended: nobody may start in its GOPs any more. The bytes stay for viewers on their way.
-    pub fn forget_keys(&mut self) {
+    /// A publish ended or began: nobody may start in the GOPs before this point any more. The bytes stay for
+    /// viewers on their way.
+    pub fn begin_publish(&mut self) {
         self.keys.clear();
+        self.begun = self.end;
+    }
+
+    /// Whether media of the publish in force is here, with the prelude that goes with it.
+    pub fn has_begun(&self) -> bool {
+        self.end > self.begun && self.newest_prelude().is_some_and(|prelude| prelude.has_media())
+    }
+
+    /// The blocks kept of the publish in force.
+    pub fn of_this_publish(&self) -> impl Iterator<Item = &Arc<Block>> {
+        self.blocks.iter().filter(|block| block.start >= self.begun)
     }
 
     /// Drops what nobody may need: blocks before the previous GOP, except those from `readers_from` on that
@@ -124,7 +138,8 @@ impl Log {
         while let Some(block) = self.blocks.front() {
             let in_gops = block.end() > gops_from && block.last_time().0 >= 2 * oldest - live.0;
             // Audio alone has no GOPs: the queue length is kept for those who start with recent audio.
-            let in_queue = block.last_time().0 >= queue && (block.end() > readers_from || !has_video);
+            let starts = !has_video && block.start >= self.begun;
+            let in_queue = block.last_time().0 >= queue && (block.end() > readers_from || starts);
             let over = self.bytes > settings.feed_max_bytes;
             if (in_gops || in_queue) && !over {
                 break;
@@ -157,11 +172,11 @@ impl Log {
         self.newest_key().filter(|key| key.offset > offset)
     }
 
-    /// The offset of the first unit at or after a time; the end if there is none.
+    /// The offset of the first unit of this publish at or after a time; the end if there is none.
     pub fn offset_from(&self, time: MediaTime) -> LogOffset {
         let at = self.blocks.partition_point(|block| block.last_time() < time);
         let Some(block) = self.blocks.get(at) else { return self.end };
         let unit = block.units.partition_point(|unit| unit.time < time);
-        block.start + u64::from(block.unit_start(unit))
+        self.begun.max(block.start + u64::from(block.unit_start(unit)))
     }
 }

@@ -168,9 +168,8 @@ impl Output {
         FeedItem::Start {
             live,
             prelude: Arc::clone(prelude),
-            blocks: self.log.blocks().iter().cloned().collect(),
+            blocks: self.log.of_this_publish().cloned().collect(),
             end: self.log.end(),
-            keys: live.is_some(),
         }
     }
 

@@ -191,7 +191,7 @@ impl Stream {
         self.tell_all(out, |_| FeedItem::Unpublished { epoch });
         self.gop.clear();
         for output in &mut self.outputs {
-            output.log.forget_keys();
+            output.log.begin_publish();
         }
     }
 

@@ -155,12 +155,10 @@ pub enum FeedItem {
         live: Option<Epoch>,
         /// The prelude in force.
         prelude: Arc<Prelude>,
-        /// Kept blocks, oldest first.
+        /// Kept blocks of this publish, oldest first.
         blocks: Vec<Arc<Block>>,
         /// Where the log stands.
         end: LogOffset,
-        /// Whether viewers may start in the kept blocks.
-        keys: bool,
     },
     /// The next block, charged to the window.
     Block {
