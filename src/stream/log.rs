@@ -126,16 +126,22 @@ impl Log {
     }
 
     /// Drops what nobody may need: blocks before the previous GOP, except those from `readers_from` on that
-    /// are younger than the queue length; and whatever exceeds the byte limit.
+    /// are younger than the queue length; and whatever exceeds the byte limit. The newest block always stays:
+    /// it may be above the limit by itself, and those in step are about to get it.
     pub fn trim(&mut self, settings: &Settings, readers_from: LogOffset) {
         let Some(live) = self.live_time() else { return };
         // A GOP longer than the limit is no start point: its keyframe does not hold anything.
         let oldest = live.0 - i64::from(settings.gop_cache_max_ms);
         let queue = live.0 - i64::from(settings.queue_length_ms);
         let has_video = self.newest_prelude().is_some_and(|prelude| prelude.has_video);
+        if self.newest_key().is_some_and(|key| key.time.0 < oldest) {
+            self.keys.clear();
+        }
         let gops = self.keys.len().checked_sub(2).and_then(|at| self.keys.get(at)).or(self.keys.front());
         let gops_from = gops.map_or(self.end, |key| key.offset);
-        while let Some(block) = self.blocks.front() {
+        while self.blocks.len() > 1
+            && let Some(block) = self.blocks.front()
+        {
             let in_gops = block.end() > gops_from && block.last_time().0 >= 2 * oldest - live.0;
             // Audio alone has no GOPs: the queue length is kept for those who start with recent audio.
             let starts = !has_video && block.start >= self.begun;
@@ -148,11 +154,7 @@ impl Log {
             self.blocks.pop_front();
         }
         let start = self.start();
-        while self
-            .keys
-            .front()
-            .is_some_and(|key| key.offset < start || (self.keys.len() == 1 && key.time.0 < oldest))
-        {
+        while self.keys.front().is_some_and(|key| key.offset < start) {
             self.keys.pop_front();
         }
     }
