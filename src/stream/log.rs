@@ -174,11 +174,12 @@ impl Log {
         self.newest_key().filter(|key| key.offset > offset)
     }
 
-    /// The offset of the first unit of this publish at or after a time; the end if there is none.
+    /// The offset of the first unit of this publish at or after a time; the end if there is none. Blocks from
+    /// before the first media are passed over: their prelude may lack headers that nobody is sent again.
     pub fn offset_from(&self, time: MediaTime) -> LogOffset {
-        let at = self.blocks.partition_point(|block| block.last_time() < time);
-        let Some(block) = self.blocks.get(at) else { return self.end };
+        let fits = |block: &&Arc<Block>| block.last_time() >= time && block.prelude.has_media();
+        let Some(block) = self.of_this_publish().find(fits) else { return self.end };
         let unit = block.units.partition_point(|unit| unit.time < time);
-        self.begun.max(block.start + u64::from(block.unit_start(unit)))
+        block.start + u64::from(block.unit_start(unit))
     }
 }

@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Seeds in CI.
 const SEEDS: u64 = 10_000;
 /// Lines of trace kept.
-const TRACE_LINES: usize = 120;
+const TRACE_LINES: usize = 400;
 
 thread_local! {
     static TRACING: Cell<bool> = const { Cell::new(false) };
