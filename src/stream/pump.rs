@@ -177,7 +177,8 @@ impl<W: Wire> Feed<W> {
                 self.viewers[slot].offset = next;
                 Served::More
             }
-            Planned::Key if pieces.is_empty() => {
+            Planned::Key(key) if pieces.is_empty() => {
+                self.viewers[slot].offset = key; // past the pictures that were left out before it
                 self.viewers[slot].mode = Mode::Step;
                 self.refresh_prelude(slot);
                 Served::More
@@ -213,7 +214,7 @@ impl<W: Wire> Feed<W> {
                     return Planned::Until;
                 }
                 if viewer.mode == Mode::Audio && unit.key {
-                    return Planned::Key;
+                    return Planned::Key(offset);
                 }
                 offset = block.start + u64::from(unit.end);
                 if viewer.mode == Mode::Audio && unit.kind == Kind::Video {
@@ -283,7 +284,7 @@ enum Planned {
     /// Nothing for this viewer up to here.
     Skip(LogOffset),
     /// A keyframe: a viewer without video takes it up here.
-    Key,
+    Key(LogOffset),
     /// The time where the play ends.
     Until,
 }

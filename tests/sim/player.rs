@@ -63,7 +63,7 @@ pub struct Player {
     pub frames: u64,
     /// Longest a frame took, those from before its first one left out.
     pub worst_ms: u64,
-    pub first_made_ms: u64,
+    pub began_ms: u64,
 }
 
 impl Player {
@@ -83,7 +83,7 @@ impl Player {
             gaps: 0,
             frames: 0,
             worst_ms: 0,
-            first_made_ms: 0,
+            began_ms: 0,
         }
     }
 
@@ -163,13 +163,13 @@ impl Player {
                     !picture || fact.key,
                     "starts-at-keyframe: viewer {who} begins with {here:?} {fact:?}"
                 );
-                if fact.meta != 0 {
+                if fact.meta != 0 && jumps == 0 {
                     assert_eq!(self.meta, fact.meta, "metadata-first: viewer {who} begins with {here:?}");
                 }
                 let prelude = self.prelude_time.unwrap_or(time);
                 assert!(prelude <= time, "prelude-time: {prelude} before {time}, viewer {who}");
                 self.eye = if fact.key { Eye::Step } else { Eye::Sound };
-                self.first_made_ms = fact.made_ms;
+                self.began_ms = now_ms;
                 self.first_order = ledger.order[nonce as usize];
             }
             Some((before, last)) if before == nonce => {
@@ -209,7 +209,7 @@ impl Player {
         *last_time = time;
         let seen = ledger.sessions[nonce as usize][seq as usize].seen_time.get_or_insert(time);
         assert_eq!(*seen, time, "same-time: viewer {who}, frame {here:?}");
-        if fact.made_ms > self.first_made_ms {
+        if fact.made_ms > self.began_ms {
             self.worst_ms = self.worst_ms.max(now_ms.saturating_sub(fact.made_ms));
         }
         self.frames += 1;

@@ -116,3 +116,11 @@ impl Wire for SimWire {
         self.0.borrow_mut().closed = Some(reason);
     }
 }
+
+impl std::fmt::Debug for SimWire {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Ok(line) = self.0.try_borrow() else { return f.write_str("busy") };
+        let parked = line.parked.as_ref().map_or(0, |rest| rest.len());
+        write!(f, "parked {parked}, private {}, room {}", line.private.len(), line.room)
+    }
+}

@@ -686,6 +686,7 @@ impl World {
         let hub = &self.shards[watcher.shard].hub;
         let jumps = hub.viewer(id).map_or(u32::MAX, |viewer| viewer.counters.jumps);
         let ledger = &mut self.streams[watcher.stream].ledger;
+        trace!(self.now, "viewer {n} gets {} bytes: {:?}", line.arrived.len(), hub.viewer(id));
         watcher.player.feed(&mut line.arrived, ledger, jumps, self.now);
         drop(line);
         if watcher.habit == Habit::Prompt && !watcher.ever_paused && !self.calm && jumps != u32::MAX {
