@@ -219,7 +219,11 @@ impl Stream {
         match (kind, tag.role) {
             (Kind::Data, _) => payload = self.metadata(payload)?,
             (_, Role::SequenceHeader) => {
+                let replaces = self.prelude.configures(kind, tag);
                 let again = Arc::make_mut(&mut self.prelude).remember(kind, tag, &payload) == Change::Same;
+                if replaces && !again {
+                    self.gop.clear(); // who starts in it would be given this header for frames of the old one
+                }
                 let known = self.delivered.remember(kind, tag, &payload) == Change::Same;
                 if known && self.is_no_news(again) {
                     return None;

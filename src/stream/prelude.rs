@@ -59,6 +59,12 @@ impl Prelude {
         self.has_audio || self.has_video
     }
 
+    /// Whether the track that a header is for has one already.
+    pub fn configures(&self, kind: Kind, tag: Tag) -> bool {
+        let place = |h: &Header| (h.kind, h.tag.multitrack, h.tag.track);
+        self.headers.iter().any(|h| place(h) == (kind, tag.multitrack, tag.track))
+    }
+
     /// Remembers a sequence header.
     pub fn remember(&mut self, kind: Kind, tag: Tag, payload: &Bytes) -> Change {
         debug_assert_eq!(tag.role, Role::SequenceHeader);

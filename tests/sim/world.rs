@@ -146,7 +146,7 @@ fn settings(rng: &mut Rng, fat: bool) -> Settings {
         cadence,
         send_min_interval_ms: rng.pick(&[0, 0, 0, 30]),
         reduce_sequence_header: rng.percent(50),
-        feed_max_bytes: if fat { 32 << 20 } else { rng.pick(&[4 << 10, 64 << 10, 32 << 20, 32 << 20]) },
+        feed_max_bytes: if fat { 32 << 20 } else { rng.pick(&[16 << 10, 64 << 10, 32 << 20, 32 << 20]) },
         stale_after_ms: rng.pick(&[500, 3_000]),
         on_duplicate: if rng.percent(50) { OnDuplicate::Refuse } else { OnDuplicate::Takeover },
         hold_ms: 0,
