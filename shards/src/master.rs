@@ -121,6 +121,7 @@ where
         return Err(StartError::Executor { shard: *dead, reason });
     }
     sockets.iter().try_for_each(listen::Bound::listen)?;
+    drop(sockets);
     for _ in &shards {
         let _ = go.send(());
     }
