@@ -86,6 +86,8 @@ where
     receivers.reverse();
     let make = Arc::new(make);
     let (up, ups) = flume::bounded(usize::from(plan.shards()));
+    // Whatever fails below drops `go`, and the shards that are up already end.
+    let (go, gone) = flume::bounded(usize::from(plan.shards()));
     let mut shards = Vec::new();
     // The sockets stay with the master too until all shards are up, only to be told to listen.
     let mut sockets = Vec::new();
@@ -104,6 +106,7 @@ where
             inboxes: inboxes.clone(),
             bounds,
             helpers: helpers.clone(),
+            go: gone.clone(),
             heartbeat,
         };
         let make = Arc::clone(&make);
@@ -112,9 +115,16 @@ where
         shards.push((me, shard));
     }
     drop(up);
-    // A shard that died while starting closes the channel early; `join` tells.
-    while ups.recv().is_ok() {}
+    let came_up: Vec<ShardId> = ups.iter().collect(); // ends when every shard has said so, or has died
+    if let Some((dead, _)) = shards.iter().find(|(shard, _)| !came_up.contains(shard)) {
+        let reason = "it panicked before it could serve".to_owned();
+        return Err(StartError::Executor { shard: *dead, reason });
+    }
     sockets.iter().try_for_each(listen::Bound::listen)?;
+    drop(sockets);
+    for _ in &shards {
+        let _ = go.send(());
+    }
     let control = Arc::new(move |control| {
         for inbox in &inboxes {
             // A shard that stands still with a full inbox must not hold up the others' control.
