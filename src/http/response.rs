@@ -217,7 +217,7 @@ fn write_head(
     content_type: &str,
     fields: &[(&'static str, String)],
 ) {
-    let keep_alive = exchange.keep_alive && framing != Framing::UntilClose;
+    let keep_alive = exchange.keep_alive && (framing != Framing::UntilClose || exchange.head_only);
     let mut all: Vec<(&str, Cow<'_, str>)> = Vec::with_capacity(8 + fields.len());
     if exchange.cors {
         all.extend(CORS.iter().map(|&(name, value)| (name, value.into())));
@@ -314,6 +314,9 @@ mod tests {
         let (head, framing) = live(Exchange { head_only: true, ..PLAIN });
         assert_eq!(framing, LiveFraming::HeadOnly);
         assert!(head.contains("Transfer-Encoding: chunked"));
+        let (head, framing) = live(Exchange { version: Version::Http10, head_only: true, ..PLAIN });
+        assert_eq!(framing, LiveFraming::HeadOnly);
+        assert!(head.contains("Connection: Keep-Alive\r\n") && !head.contains("Transfer-Encoding"));
     }
 
     #[test]

@@ -121,6 +121,8 @@ fn feed(viewers: u32, format: FeedFormat) -> FeedSnapshot {
     let mut lag = LagHistogram::default();
     lag.observe(40);
     lag.observe(400);
+    let mut drops = Tally::default();
+    drops.add(DropReason::QueueLength);
     FeedSnapshot {
         vhost: DEFAULT_VHOST.into(),
         app: "live".into(),
@@ -130,7 +132,7 @@ fn feed(viewers: u32, format: FeedFormat) -> FeedSnapshot {
         send_bytes: 100,
         send_kbps_30s: 8,
         lag,
-        drops: Tally::default(),
+        drops,
     }
 }
 
@@ -143,6 +145,9 @@ fn shards() -> Vec<(u16, Result<ShardSnapshot, ()>)> {
         send_kbps_30s: 3,
         recv_kbps_30s: 4,
     };
+    let mut drops = Tally::default();
+    drops.add_many(DropReason::QueueLength, 4);
+    drops.add(DropReason::Malformed);
     let stream = StreamSnapshot {
         vhost: DEFAULT_VHOST.into(),
         app: "live".into(),
@@ -155,7 +160,7 @@ fn shards() -> Vec<(u16, Result<ShardSnapshot, ()>)> {
         fps: 25.0,
         gop_ms: 2000,
         keyframe_age_ms: Some(100),
-        drops: Tally::default(),
+        drops,
         video: Some(VideoInfo {
             codec: "H264".into(),
             profile: avc_profile(100, 0).into(),
@@ -550,6 +555,10 @@ fn metrics_line_by_line() {
         "srs_stream_gop_seconds{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",owner=\"1\"} 2",
         "srs_stream_viewers{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",shard=\"0\",format=\"rtmp\"} 3",
         "srs_stream_viewers{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",shard=\"1\",format=\"flv\"} 1",
+        "srs_stream_keyframe_age_seconds{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",owner=\"1\"} 0.1",
+        "srs_stream_drops_total{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",reason=\"queue_length\"} 7",
+        "srs_stream_drops_total{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",reason=\"malformed\"} 1",
+        "srs_stream_send_bytes_total{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\"} 300",
         "# TYPE srs_stream_viewer_lag_seconds histogram",
         "srs_stream_viewer_lag_seconds_bucket{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",le=\"0.05\"} 3",
         "srs_stream_viewer_lag_seconds_bucket{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",le=\"0.5\"} 6",
