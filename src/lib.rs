@@ -4,6 +4,7 @@ pub mod caster;
 pub mod cli;
 pub mod config;
 pub mod formats;
+pub mod http;
 pub mod logging;
 pub mod rtmp;
 pub mod stats;
