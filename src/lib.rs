@@ -7,6 +7,7 @@ pub mod formats;
 pub mod http;
 pub mod logging;
 pub mod rtmp;
+pub mod server;
 pub mod stats;
 pub mod stream;
 pub mod web;
