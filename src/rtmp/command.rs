@@ -13,8 +13,8 @@ pub const MAX_FOURCCS: usize = 64;
 /// Why a command cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
-    /// No name, or no transaction id behind it.
-    #[error("command without name and transaction id: {0:?}")]
+    /// No name.
+    #[error("command without a name: {0:?}")]
     Head(Option<amf0::Error>),
     /// An argument that the command cannot do without.
     #[error("command {command}: no {argument}")]
@@ -173,11 +173,8 @@ impl Call {
     pub fn read(payload: &[u8]) -> Result<Call, CommandError> {
         let (values, error) = amf0::read_some(payload);
         let [Value::String(name), rest @ ..] = &values[..] else { return Err(CommandError::Head(error)) };
-        // Flash's own calls always have a transaction id; a few tools leave it out of onStatus.
-        let transaction = rest.first().and_then(Value::as_number);
-        let Some(transaction) = transaction.or((name == "onStatus").then_some(0.0)) else {
-            return Err(CommandError::Head(error));
-        };
+        // ffmpeg as a server answers FCPublish with a bare name; such a call expects no answer.
+        let transaction = rest.first().and_then(Value::as_number).unwrap_or_default();
         let object = rest.get(1);
         let argument = |n: usize| rest.get(2 + n);
         let text = |n: usize| argument(n).and_then(Value::as_str).map(str::to_owned);
@@ -437,9 +434,11 @@ mod tests {
     }
 
     #[test]
-    fn a_command_needs_a_name_and_a_transaction() {
+    fn a_command_needs_a_name_and_little_more() {
         assert!(matches!(Call::read(b""), Err(CommandError::Head(None))));
-        assert!(matches!(Call::read(b"\x02\0\x04play"), Err(CommandError::Head(None))));
+        assert!(matches!(Call::read(b"\x05"), Err(CommandError::Head(None))));
+        let bare = Call::read(b"\x02\0\x0bonFCPublish").unwrap();
+        assert_eq!(bare, Call { transaction: 0.0, command: Command::Other("onFCPublish".into()) });
         assert!(matches!(Call::read(b"\x02\0\x09play"), Err(CommandError::Head(Some(_)))));
         assert_eq!(read(&Body::call("x", 0.0)), Command::Other("x".into()));
         // An AMF3 argument ends what is read, not the connection.

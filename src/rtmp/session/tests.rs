@@ -457,6 +457,12 @@ fn what_cannot_be_named_is_refused_with_a_word() {
     Body::call("publish", 3.0).null().text("../../etc/x").write_command(&mut bytes, 1, 128);
     assert!(matches!(p.s.read(&mut &bytes[..]), Err(SessionError::Url { command: "publish", .. })));
     assert_eq!(p.heard(), ["1: onStatus 0 null error/NetStream.Publish.BadName"]);
+
+    p.s.state = State::Connecting;
+    let mut bytes = Vec::new();
+    Body::call("connect", 1.0).object(&[("tcUrl", "rtmp://h/..")]).write_command(&mut bytes, 0, 128);
+    assert!(matches!(p.s.read(&mut &bytes[..]), Err(SessionError::Url { command: "connect", .. })));
+    assert_eq!(p.heard(), ["0: _error 1 null error/NetConnection.Connect.Rejected"]);
 }
 
 #[test]
