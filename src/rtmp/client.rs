@@ -192,8 +192,8 @@ impl ClientSession {
     }
 
     /// What is to be sent.
-    pub const fn take_output(&mut self) -> Vec<u8> {
-        std::mem::replace(&mut self.out, Vec::new())
+    pub fn take_output(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.out)
     }
 
     /// Whether there is something to be sent.

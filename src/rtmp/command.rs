@@ -13,8 +13,8 @@ pub const MAX_FOURCCS: usize = 64;
 /// Why a command cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
-    /// No name, or no transaction id behind it.
-    #[error("command without name and transaction id: {0:?}")]
+    /// No name.
+    #[error("command without a name: {0:?}")]
     Head(Option<amf0::Error>),
     /// An argument that the command cannot do without.
     #[error("command {command}: no {argument}")]
@@ -173,11 +173,8 @@ impl Call {
     pub fn read(payload: &[u8]) -> Result<Call, CommandError> {
         let (values, error) = amf0::read_some(payload);
         let [Value::String(name), rest @ ..] = &values[..] else { return Err(CommandError::Head(error)) };
-        // Flash's own calls always have a transaction id; a few tools leave it out of onStatus.
-        let transaction = rest.first().and_then(Value::as_number);
-        let Some(transaction) = transaction.or((name == "onStatus").then_some(0.0)) else {
-            return Err(CommandError::Head(error));
-        };
+        // ffmpeg as a server answers FCPublish with a bare name; such a call expects no answer.
+        let transaction = rest.first().and_then(Value::as_number).unwrap_or_default();
         let object = rest.get(1);
         let argument = |n: usize| rest.get(2 + n);
         let text = |n: usize| argument(n).and_then(Value::as_str).map(str::to_owned);
@@ -231,11 +228,7 @@ impl Call {
     }
 }
 
-fn bounded(
-    command: &'static str,
-    argument: &'static str,
-    text: String,
-) -> Result<String, CommandError> {
+fn bounded(command: &'static str, argument: &'static str, text: String) -> Result<String, CommandError> {
     match text.len() {
         bytes if bytes > MAX_URL_BYTES => Err(CommandError::TooLong { command, argument, bytes }),
         _ => Ok(text),
@@ -254,10 +247,10 @@ fn connect(object: Option<&Value>, args: Option<&Value>) -> Result<Connect, Comm
     }
     let fourcc_list = match property("fourCcList") {
         Some(Value::StrictArray(list)) => {
-            list.iter().filter_map(Value::as_str).filter(|s| s.len() <= 4).take(MAX_FOURCCS)
+            { list.iter().filter_map(Value::as_str).filter(|s| s.len() <= 4).take(MAX_FOURCCS) }
+                .map(str::to_owned)
+                .collect()
         }
-        .map(str::to_owned)
-        .collect(),
         _ => Vec::new(),
     };
     let enhanced = ["fourCcList", "videoFourCcInfoMap", "audioFourCcInfoMap", "capsEx"];
@@ -403,7 +396,10 @@ mod tests {
         let body = Body::call("connect", 1.0).value(&object).value(&Value::Object(args.clone()));
         let Command::Connect(c) = read(&body) else { panic!() };
         assert_eq!((&c.tc_url[..], &c.flash_ver[..], c.object_encoding), ("rtmp://h/live", "FMLE/3.0", 3.0));
-        assert_eq!((c.fourcc_list, c.enhanced, c.args), (vec!["av01".into(), "hvc1".into()], true, Some(args)));
+        assert_eq!(
+            (c.fourcc_list, c.enhanced, c.args),
+            (vec!["av01".into(), "hvc1".into()], true, Some(args))
+        );
         let bare = Body::call("connect", 1.0).object(&[("app", "live")]);
         let missing = CommandError::Missing { command: "connect", argument: "tcUrl" };
         assert_eq!(Call::read(bare.as_bytes()), Err(missing));
@@ -438,9 +434,11 @@ mod tests {
     }
 
     #[test]
-    fn a_command_needs_a_name_and_a_transaction() {
+    fn a_command_needs_a_name_and_little_more() {
         assert!(matches!(Call::read(b""), Err(CommandError::Head(None))));
-        assert!(matches!(Call::read(b"\x02\0\x04play"), Err(CommandError::Head(None))));
+        assert!(matches!(Call::read(b"\x05"), Err(CommandError::Head(None))));
+        let bare = Call::read(b"\x02\0\x0bonFCPublish").unwrap();
+        assert_eq!(bare, Call { transaction: 0.0, command: Command::Other("onFCPublish".into()) });
         assert!(matches!(Call::read(b"\x02\0\x09play"), Err(CommandError::Head(Some(_)))));
         assert_eq!(read(&Body::call("x", 0.0)), Command::Other("x".into()));
         // An AMF3 argument ends what is read, not the connection.

@@ -96,9 +96,11 @@ impl ServerSession {
     pub(super) fn connect_call(&mut self, call: Call) -> Result<Option<Event>, SessionError> {
         // Anything before connect is passed over, as in SRS.
         let Command::Connect(connect) = call.command else { return Ok(None) };
-        let url = TcUrl::parse(&connect.tc_url);
-        let url = url.map_err(|error| SessionError::Url { command: "connect", error })?;
         self.transaction = call.transaction;
+        let url = TcUrl::parse(&connect.tc_url).map_err(|error| {
+            self.reject_connect(&error.to_string());
+            SessionError::Url { command: "connect", error }
+        })?;
         self.url = Some(Box::new(url.clone()));
         self.state = State::ConnectAsked;
         Ok(Some(Event::Connect(Box::new(ConnectRequest { connect: *connect, url, handshake: self.agreed }))))

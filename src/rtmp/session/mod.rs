@@ -47,7 +47,8 @@ const MAX_CREATED: u8 = 8;
 pub struct SessionConfig {
     /// What a publisher may send.
     pub limits: Limits,
-    /// Longest audio, video or aggregate message of one who does not publish; these are thrown away.
+    /// Longest message of a client that was never allowed to publish, in bytes; all its messages under way
+    /// may hold twice as much.
     pub max_idle_message_bytes: u32,
     /// What the server says of itself.
     pub identity: Identity,
@@ -261,8 +262,13 @@ pub struct ServerSession {
 impl ServerSession {
     /// A session on a fresh connection. The handshake's random bytes come from `seed`.
     pub fn new(config: Arc<SessionConfig>, seed: u64) -> ServerSession {
-        let mut limits = config.limits;
-        limits.max_message_bytes = limits.max_message_bytes.min(config.max_idle_message_bytes);
+        let (all, idle) = (config.limits, config.max_idle_message_bytes);
+        let limits = Limits {
+            max_message_bytes: all.max_message_bytes.min(idle),
+            max_script_bytes: all.max_script_bytes.min(idle),
+            max_partial_bytes: all.max_partial_bytes.min(2 * idle as usize),
+            ..all
+        };
         ServerSession {
             state: State::Handshake,
             handshake: Some(Box::new(ServerHandshake::new(seed))),
@@ -321,8 +327,8 @@ impl ServerSession {
     }
 
     /// What is to be sent, in whole messages. Empty if there is nothing.
-    pub const fn take_output(&mut self) -> Vec<u8> {
-        std::mem::replace(&mut self.out, Vec::new())
+    pub fn take_output(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.out)
     }
 
     /// Where the session stands.

@@ -91,7 +91,7 @@ impl ServerSession {
             return;
         }
         self.state = State::PublishStart;
-        self.reader.set_max_message_bytes(self.config.limits.max_message_bytes);
+        self.reader.set_limits(self.config.limits);
         const CODE: &str = "NetStream.Publish.Start";
         const TEXT: &str = "Started publishing stream.";
         if self.flow.kind() != PublishKind::Flash {

@@ -26,12 +26,7 @@ impl ServerSession {
             Refusal::NotFound => "Stream not found.",
         };
         match self.state {
-            State::ConnectAsked => {
-                let code = "NetConnection.Connect.Rejected";
-                let body = Body::call("_error", self.transaction).null();
-                let body = body.status("error", code, description, &[]);
-                body.write_command(&mut self.out, 0, self.chunk_bytes);
-            }
+            State::ConnectAsked => self.reject_connect(description),
             State::PublishAsked | State::PublishStart | State::Publishing => {
                 self.on_status("error", "NetStream.Publish.BadName", description, &[]);
             }
@@ -68,6 +63,12 @@ impl ServerSession {
         let body = Body::call("onStatus", 0.0).null().value(&Value::Object(information));
         body.write_command(&mut self.out, 0, self.chunk_bytes);
         self.state = State::Redirected;
+    }
+
+    pub(super) fn reject_connect(&mut self, description: &str) {
+        let body = Body::call("_error", self.transaction).null();
+        let body = body.status("error", "NetConnection.Connect.Rejected", description, &[]);
+        body.write_command(&mut self.out, 0, self.chunk_bytes);
     }
 
     fn close(&mut self) {
