@@ -65,9 +65,10 @@ pub struct LiveStream {
     pub app: String,
     /// Stream name.
     pub name: String,
-    /// Path of the fragmented MP4 on this port, `/live/demo.live.mp4`, query included if a vhost needs one.
+    /// Path of the fragmented MP4 on this port, `/live/demo.live.mp4`: percent-encoded, with a query if the
+    /// vhost needs one.
     pub url: String,
-    /// Path of the FLV on this port.
+    /// Path of the FLV on this port, likewise; empty if it has none.
     pub flv: String,
     /// Codecs as RFC 6381 writes them, `avc1.64001f,mp4a.40.2`; empty until the sequence headers are there.
     pub codecs: String,

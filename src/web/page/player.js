@@ -11,7 +11,9 @@ const SETTLE_S = 0.8;
 const KEEP_S = 10; // played media kept for the decoder
 const RETRY_MS = [250, 5000]; // first and longest pause before the stream is opened again
 const SILENCE_MS = 10000; // a body that flowed and then says nothing is opened again
+const STEADY_MS = 5000; // a session that lasted this long was a good one: the next retry is quick
 const MAX_BOX_BYTES = 64 << 20;
+const UNDECODABLE = 'This browser could not decode the stream';
 
 const Media = window.MediaSource ?? window.ManagedMediaSource; // the latter is all that iPhones have
 
@@ -76,16 +78,54 @@ function child(bytes, box, ...path) {
   return box;
 }
 
-/** The codec of each track of a `moov` box, as RFC 6381 writes it. */
-export function codecsOf(moov) {
-  const codecs = [];
+/** The tracks of a `moov` box: id, units of time a second, whether video, and codec as RFC 6381 writes it. */
+export function tracksOf(moov) {
+  const tracks = [];
+  const view = new DataView(moov.buffer, moov.byteOffset);
+  const afterTimes = (box) => box.start + (moov[box.start] === 1 ? 20 : 12); // 64-bit times in version 1
   for (const trak of children(moov, 8, moov.length)) {
     if (trak.type !== 'trak') continue;
-    const stsd = child(moov, trak, 'mdia', 'minf', 'stbl', 'stsd');
+    const [tkhd, mdia] = [child(moov, trak, 'tkhd'), child(moov, trak, 'mdia')];
+    const [mdhd, hdlr] = [child(moov, mdia, 'mdhd'), child(moov, mdia, 'hdlr')];
+    const stsd = child(moov, mdia, 'minf', 'stbl', 'stsd');
     const entry = stsd && [...children(moov, stsd.start + 8, stsd.end)][0];
-    if (entry) codecs.push(codecOf(moov, entry));
+    if (!tkhd || !mdhd || !hdlr || !entry) continue;
+    tracks.push({
+      id: view.getUint32(afterTimes(tkhd)),
+      timescale: view.getUint32(afterTimes(mdhd)),
+      video: view.getUint32(hdlr.start + 8) === 0x76696465, // 'vide'
+      codec: codecOf(moov, entry),
+    });
   }
-  return codecs;
+  return tracks;
+}
+
+const NOT_SYNC = 0x10000; // sample_is_non_sync_sample, ISO 14496-12 §8.8.3.1
+
+/** Where decoding can start with a `moof`: its time in seconds, if it begins with a video keyframe; or null. */
+export function keyTime(moof, tracks) {
+  const view = new DataView(moof.buffer, moof.byteOffset);
+  for (const traf of children(moof, 8, moof.length)) {
+    if (traf.type !== 'traf') continue;
+    const [tfhd, tfdt, trun] = ['tfhd', 'tfdt', 'trun'].map((type) => child(moof, traf, type));
+    const track = tfhd && tracks.find((t) => t.video && t.id === view.getUint32(tfhd.start + 4));
+    if (!track || !tfdt || !trun) continue;
+    const [header, run] = [view.getUint32(tfhd.start) & 0xffffff, view.getUint32(trun.start) & 0xffffff];
+    let flags = NOT_SYNC;
+    if (run & 0x4) flags = view.getUint32(trun.start + (run & 0x1 ? 12 : 8));
+    else if (run & 0x400) flags = view.getUint32(trun.start + 8 + 4 * bits(run & 0x301));
+    else if (header & 0x20) flags = view.getUint32(tfhd.end - 4);
+    if (flags & NOT_SYNC) continue;
+    const time = moof[tfdt.start] ? Number(view.getBigUint64(tfdt.start + 4)) : view.getUint32(tfdt.start + 4);
+    return time / track.timescale;
+  }
+  return null;
+}
+
+function bits(n) {
+  let count = 0;
+  for (; n; n &= n - 1) count++;
+  return count;
 }
 
 function codecOf(bytes, entry) {
@@ -191,7 +231,7 @@ class Sink {
     await opened;
     URL.revokeObjectURL(url);
     const sink = new Sink();
-    Object.assign(sink, { video, signal, codecs });
+    Object.assign(sink, { video, signal, codecs, hasVideo: false, keys: [] });
     sink.buffer = media.addSourceBuffer(mimeOf(codecs));
     media.duration = Infinity;
     return sink;
@@ -202,12 +242,23 @@ class Sink {
       await this.#update((buffer) => buffer.appendBuffer(bytes));
     } catch (error) {
       if (error.name !== 'QuotaExceededError') throw error;
-      await this.#forgetBefore(this.video.currentTime - 1);
+      await this.#forgetBefore(this.video.currentTime);
       await this.#update((buffer) => buffer.appendBuffer(bytes)); // full still: the session ends, and starts anew
     }
     const { buffered } = this.buffer;
     const now = this.video.currentTime;
     if (buffered.length && now - buffered.start(0) > 1.5 * KEEP_S) await this.#forgetBefore(now - KEEP_S);
+  }
+
+  // remove() takes everything up to the next keyframe, so it may only be told to stop at one: otherwise it
+  // takes the pictures being played.
+  async #forgetBefore(end) {
+    if (this.hasVideo) {
+      while (this.keys.length > 1 && this.keys[1] <= end) this.keys.shift();
+      end = this.keys[0] <= end ? this.keys[0] - 0.005 : 0;
+    }
+    const { buffered } = this.buffer;
+    if (buffered.length && buffered.start(0) < end) await this.#update((buffer) => buffer.remove(0, end));
   }
 
   changeType(codecs) {
@@ -216,16 +267,15 @@ class Sink {
     this.codecs = codecs;
   }
 
-  async #forgetBefore(end) {
-    if (end > 0) await this.#update((buffer) => buffer.remove(0, end));
-  }
-
   async #update(change) {
     const ended = settled(this.buffer, 'updateend', this.signal);
     ended.catch(() => {}); // `change` may throw first, and then nobody waits
-    change(this.buffer);
-    await ended;
-    if (this.video.error) throw new Error('This browser could not decode the stream');
+    try {
+      change(this.buffer);
+      await ended;
+    } catch (error) {
+      throw this.video.error ? new Error(UNDECODABLE) : error;
+    }
   }
 }
 
@@ -244,7 +294,6 @@ export class LivePlayer {
   #run = null;
   #session = null;
   #bytes = 0;
-  #fragments = 0;
   #floor = LOW_WATER_S;
   #lows = [];
   #last = null;
@@ -255,7 +304,7 @@ export class LivePlayer {
     video.disableRemotePlayback = true; // ManagedMediaSource asks for it
     video.addEventListener('waiting', () => this.#underrun());
     video.addEventListener('playing', () => this.#run && this.#report('playing', ''));
-    video.addEventListener('error', () => this.#session?.abort(new Error('This browser could not decode the stream')));
+    video.addEventListener('error', () => this.#session?.abort(new Error(UNDECODABLE)));
     setInterval(() => this.#steer(), 250);
   }
 
@@ -277,7 +326,6 @@ export class LivePlayer {
   async #keepOpen(url, signal) {
     let pause = RETRY_MS[0];
     while (!signal.aborted) {
-      const before = this.#fragments;
       let word = 'The stream has ended';
       const session = new AbortController();
       const leave = () => session.abort(signal.reason);
@@ -285,6 +333,8 @@ export class LivePlayer {
       try {
         this.#report('connecting', '');
         this.#session = session;
+        this.openedAt = this.heardAt = null;
+        this.settled = false;
         await this.#playOnce(url, session.signal);
       } catch (error) {
         if (signal.aborted) return;
@@ -295,7 +345,7 @@ export class LivePlayer {
         session.abort(new Error('over'));
       }
       this.#report('away', word);
-      if (this.#fragments > before) pause = RETRY_MS[0];
+      if (this.openedAt && performance.now() - this.openedAt > STEADY_MS) pause = RETRY_MS[0];
       await new Promise((resolve) => setTimeout(resolve, pause));
       pause = Math.min(2 * pause, RETRY_MS[1]);
     }
@@ -306,14 +356,11 @@ export class LivePlayer {
     if (!response.ok) throw new Error(response.status === 404 ? 'The stream is not live' : `HTTP ${response.status}`);
     const boxes = new Boxes();
     const body = response.body.getReader();
-    let [sink, init, fragments, moof] = [null, [], [], null];
-    this.openedAt = this.heardAt = null;
-    this.settled = false;
+    let [sink, init, tracks, fragments, moof] = [null, [], [], [], null];
     const flush = async () => {
-      if (!sink || !fragments.length) return;
+      if (!fragments.length) return;
       this.#noteLow();
       const joined = join(fragments);
-      this.#fragments += fragments.length;
       fragments = [];
       await sink.append(joined);
       this.#start();
@@ -327,9 +374,12 @@ export class LivePlayer {
         if (type === 'ftyp') init = [bytes];
         else if (type === 'moov') {
           await flush();
-          sink = await this.#init(sink, [...init, bytes], codecsOf(bytes), signal);
+          tracks = tracksOf(bytes);
+          sink = await this.#init(sink, [...init, bytes], tracks, signal);
         } else if (type === 'moof') moof = bytes;
-        else if (type === 'mdat' && moof) {
+        else if (type === 'mdat' && moof && sink) {
+          const key = keyTime(moof, tracks);
+          if (key !== null) sink.keys.push(key);
           fragments.push(moof, bytes);
           moof = null;
         }
@@ -338,7 +388,8 @@ export class LivePlayer {
     }
   }
 
-  async #init(sink, init, codecs, signal) {
+  async #init(sink, init, tracks, signal) {
+    const codecs = tracks.map((track) => track.codec);
     const refused = unplayable(codecs);
     if (!Media) throw new Unsupported('live video, for it has no Media Source');
     if (!codecs.length) throw new Error('The stream has no track');
@@ -346,6 +397,7 @@ export class LivePlayer {
     this.codecs = codecs;
     if (sink) sink.changeType(codecs);
     else sink = await Sink.open(this.#video, codecs, signal);
+    sink.hasVideo = tracks.some((track) => track.video);
     await sink.append(join(init));
     return sink;
   }
