@@ -30,8 +30,9 @@ pub struct Asset {
 
 const ETAG_BYTES: usize = 18;
 
-static ASSETS: [Asset; 4] = [
+static ASSETS: [Asset; 5] = [
     asset("", "text/html; charset=utf-8", include_bytes!("page/index.html")),
+    asset("mp4.js", "text/javascript; charset=utf-8", include_bytes!("page/mp4.js")),
     asset("page.js", "text/javascript; charset=utf-8", include_bytes!("page/page.js")),
     asset("player.js", "text/javascript; charset=utf-8", include_bytes!("page/player.js")),
     asset("style.css", "text/css; charset=utf-8", include_bytes!("page/style.css")),

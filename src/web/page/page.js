@@ -1,6 +1,7 @@
 // The page around the player: the list of live streams, the facts of the one being watched, and its URLs.
 
-import { LivePlayer, codecName, unplayable } from '/_live/player.js';
+import { codecName } from '/_live/mp4.js';
+import { LivePlayer, unplayable } from '/_live/player.js';
 
 const REFRESH_MS = 2000;
 const HIDDEN_MS = 5000; // a muted player nobody sees is closed after this
