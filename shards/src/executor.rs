@@ -149,6 +149,8 @@ pub(crate) struct Seat<M> {
     pub(crate) helpers: Helpers,
     /// One item for each shard when the ports are listened on; closed if the start failed.
     pub(crate) go: flume::Receiver<()>,
+    /// Held while the shard lives; the master counts.
+    pub(crate) alive: std::sync::Arc<()>,
     /// Off only in the test that shows what happens without it.
     pub(crate) heartbeat: bool,
 }
@@ -173,6 +175,7 @@ async fn live<S: Service>(
     make: impl FnOnce(Ctx<S::Msg>) -> S,
     up: flume::Sender<ShardId>,
 ) {
+    let _alive = seat.alive;
     let queues = SHARES.map(|(_, shares, name)| {
         glommio::executor().create_task_queue(Shares::Static(shares), Latency::NotImportant, name)
     });

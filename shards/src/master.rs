@@ -58,6 +58,7 @@ pub enum Ended {
 pub struct Running {
     shards: Vec<(ShardId, glommio::ExecutorJoinHandle<()>)>,
     control: Arc<dyn Fn(Control) + Send + Sync>,
+    alive: Arc<()>,
     ports: Vec<(&'static str, std::net::SocketAddr)>,
     started: Instant,
 }
@@ -85,6 +86,7 @@ where
         plan.cpus.iter().map(|_| flume::bounded::<Mail<S::Msg>>(INBOX_ITEMS)).unzip();
     receivers.reverse();
     let make = Arc::new(make);
+    let alive = Arc::new(());
     let (up, ups) = flume::bounded(usize::from(plan.shards()));
     // Whatever fails below drops `go`, and the shards that are up already end.
     let (go, gone) = flume::bounded(usize::from(plan.shards()));
@@ -107,6 +109,7 @@ where
             bounds,
             helpers: helpers.clone(),
             go: gone.clone(),
+            alive: Arc::clone(&alive),
             heartbeat,
         };
         let make = Arc::clone(&make);
@@ -131,7 +134,7 @@ where
             let _ = inbox.send_timeout(Mail::Control(control), Duration::from_secs(1));
         }
     });
-    Ok(Running { shards, control, ports: bound_ports, started: Instant::now() })
+    Ok(Running { shards, control, alive, ports: bound_ports, started: Instant::now() })
 }
 
 impl Running {
@@ -149,6 +152,11 @@ impl Running {
     /// The ports listened on, with the numbers the kernel chose.
     pub fn ports(&self) -> &[(&'static str, std::net::SocketAddr)] {
         &self.ports
+    }
+
+    /// Whether a shard has ended, by panic or because it was told to.
+    pub fn any_ended(&self) -> bool {
+        Arc::strong_count(&self.alive) <= self.shards.len()
     }
 
     /// When the shards were up.

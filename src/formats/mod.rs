@@ -1,7 +1,7 @@
 //! Container and codec formats, read and written without I/O: each takes bytes and gives bytes.
 
-pub mod amf0;
 pub mod aac;
+pub mod amf0;
 pub mod av1;
 pub mod bits;
 pub mod codec;

@@ -178,7 +178,8 @@ impl Client {
             self.deadline.set(None);
             self.kick(reason);
         }
-        if self.parked.get() && now_ms.saturating_sub(self.parked_since_ms.get()) > self.send_timeout_ms.get() {
+        if self.parked.get() && now_ms.saturating_sub(self.parked_since_ms.get()) > self.send_timeout_ms.get()
+        {
             self.kick(CloseReason::SendTimeout);
         }
         if let Some(rates) = self.rates.borrow_mut().as_mut() {

@@ -6,17 +6,18 @@ use super::process::VhostPlan;
 use super::shard::Shard;
 use super::snapshot;
 use crate::http::request::{CONTINUE, Error, Event, Method, Parser, Request};
-use crate::http::response::{Exchange, LiveFraming, Range, Response, range, write_file_head, write_live_head};
+use crate::http::response::{
+    Exchange, LiveFraming, Range, Response, range, write_file_head, write_live_head,
+};
 use crate::stats::reason::{CloseReason, Reason};
 use crate::stream::encode::Format;
 use crate::stream::viewer::Wanted as ViewerWanted;
-use crate::stream::wire::Wire;
 use crate::web::api::snapshot::{ClientId, ClientKind, FeedFormat, Wanted, WantedClients};
 use crate::web::api::{self, ApiCall, ApiContext, KickOutcome, Query};
+use crate::web::files;
 use crate::web::live::{LiveFormat, LiveRequest};
 use crate::web::page::{self, Asset};
 use crate::web::router::{MediaRoute, route_media};
-use crate::web::files;
 use bytes::Bytes;
 use shards::ask::ASK_LIMIT;
 use shards::file::ReadFile;
@@ -119,7 +120,9 @@ impl HttpConn<'_> {
                 let to = if raw.is_empty() { path } else { format!("{path}?{raw}") };
                 self.respond(&Response::redirect(302, to), exchange).await
             }
-            MediaRoute::PlayerPage(_) if request.path == page::STREAMS_PATH => self.answer_streams(exchange).await,
+            MediaRoute::PlayerPage(_) if request.path == page::STREAMS_PATH => {
+                self.answer_streams(exchange).await
+            }
             MediaRoute::PlayerPage(_) => match page::at(&request.path) {
                 Some(asset) => self.answer_asset(asset, request, exchange).await,
                 None => self.respond(&Response::text(404), exchange).await,
@@ -131,7 +134,12 @@ impl HttpConn<'_> {
     // ---- live streams and files ----
 
     /// A published stream, else a file, else the stream that may come, or 404.
-    async fn answer_media(&mut self, request: &Request, live: Option<LiveRequest>, exchange: Exchange) -> bool {
+    async fn answer_media(
+        &mut self,
+        request: &Request,
+        live: Option<LiveRequest>,
+        exchange: Exchange,
+    ) -> bool {
         let plan = live.as_ref().and_then(|live| self.shard.process.vhost(&live.vhost)).cloned();
         let live = live.zip(plan).filter(|(_, plan)| plan.config.http_remux.enabled);
         if let Some((live, plan)) = &live
@@ -149,7 +157,9 @@ impl HttpConn<'_> {
             return self.answer_asset(page::index(), request, exchange).await;
         }
         match &live {
-            Some((live, plan)) if plan.config.http_remux.wait => self.play(request, live, plan, exchange).await,
+            Some((live, plan)) if plan.config.http_remux.wait => {
+                self.play(request, live, plan, exchange).await
+            }
             _ => self.respond(&Response::text(404), exchange).await,
         }
     }
@@ -165,7 +175,13 @@ impl HttpConn<'_> {
     }
 
     /// A live body: until the stream or the viewer ends.
-    async fn play(&mut self, request: &Request, live: &LiveRequest, plan: &VhostPlan, exchange: Exchange) -> bool {
+    async fn play(
+        &mut self,
+        request: &Request,
+        live: &LiveRequest,
+        plan: &VhostPlan,
+        exchange: Exchange,
+    ) -> bool {
         let mut head = Vec::new();
         let framing = write_live_head(exchange, live.format.content_type(), &mut head);
         if framing == LiveFraming::HeadOnly {
@@ -183,13 +199,16 @@ impl HttpConn<'_> {
             kind: ClientKind::Play,
             format: Some(FeedFormat::Http(live.format)),
         });
-        self.client.conn().tune(&TcpTuning { nodelay: Some(plan.config.tcp_nodelay), ..TcpTuning::default() });
+        self.client
+            .conn()
+            .tune(&TcpTuning { nodelay: Some(plan.config.tcp_nodelay), ..TcpTuning::default() });
         self.client.set_send_timeout(plan.config.play.send_timeout);
         self.client.send(&head);
         let wanted = ViewerWanted { bare: framing == LiveFraming::UntilClose, duration_ms: None };
         let key = Shard::key(plan, &live.app, &live.stream);
         let wire = Rc::clone(self.client);
-        let viewer = self.shard.hub.borrow_mut().join(&key, format_of(live.format), &plan.settings, wire, wanted);
+        let viewer =
+            self.shard.hub.borrow_mut().join(&key, format_of(live.format), &plan.settings, wire, wanted);
         self.client.set_viewer(Some(viewer));
         self.shard.ctx.kick();
         // What a viewer still says is of no interest; that it leaves is.
@@ -204,7 +223,12 @@ impl HttpConn<'_> {
     }
 
     /// None if there is no such file.
-    async fn answer_file(&mut self, request: &Request, file: &files::FilePath, exchange: Exchange) -> Option<bool> {
+    async fn answer_file(
+        &mut self,
+        request: &Request,
+        file: &files::FilePath,
+        exchange: Exchange,
+    ) -> Option<bool> {
         let path = file.path.clone();
         // Opening a directory or a pipe would succeed, or block.
         let found = self.shard.ctx.offload(move || std::fs::metadata(path)).await.ok()?.ok()?;
@@ -213,7 +237,8 @@ impl HttpConn<'_> {
         }
         let open = ReadFile::open(&file.path).await.ok()?;
         let length = open.length().await.ok()?;
-        let modified = found.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+        let modified =
+            found.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
         let etag = format!("\"{:x}-{length:x}\"", modified.as_nanos());
         if request.headers.value("if-none-match") == Some(&etag) {
             return Some(self.respond(&Response::empty(304).with("ETag", etag), exchange).await);
@@ -263,11 +288,13 @@ impl HttpConn<'_> {
     async fn answer_streams(&mut self, exchange: Exchange) -> bool {
         let wanted = Wanted { streams: true, clients: WantedClients::None };
         let answers = self.shard.ctx.ask_all(|reply| Msg::Snapshot(wanted, reply), ASK_LIMIT).await;
-        let shards = answers.into_iter().filter_map(|(_, answer)| answer.ok()).map(|answer| *answer).collect();
+        let shards =
+            answers.into_iter().filter_map(|(_, answer)| answer.ok()).map(|answer| *answer).collect();
         let streams = snapshot::live_streams(&self.shard.process, shards);
         let body = serde_json::to_vec(&streams).unwrap_or_default();
         let ports = self.shard.process.ports.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let rtmp = ports.iter().find(|(name, _)| *name == super::shard::RTMP).map_or(1935, |(_, at)| at.port());
+        let rtmp =
+            ports.iter().find(|(name, _)| *name == super::shard::RTMP).map_or(1935, |(_, at)| at.port());
         let response = Response::new(200, "application/json", body)
             .with("Cache-Control", "no-store")
             .with(page::RTMP_PORT_HEADER, rtmp.to_string());
@@ -305,7 +332,8 @@ impl HttpConn<'_> {
             }
             _ => ctx.ask_all(|reply| Msg::Snapshot(wanted, reply), ASK_LIMIT).await,
         };
-        let answers = answers.into_iter().map(|(shard, answer)| (shard.0, answer.map(|boxed| *boxed))).collect();
+        let answers =
+            answers.into_iter().map(|(shard, answer)| (shard.0, answer.map(|boxed| *boxed))).collect();
         self.with_context(|context| api::finish(query, context, answers))
     }
 

@@ -1,5 +1,6 @@
 //! What all shards share: the configuration, worked out once, and a few process-wide totals.
 
+use crate::config::mount::MountFormat;
 use crate::config::schema::DEFAULT_VHOST;
 use crate::config::{Config, schema, schema::Vhost};
 use crate::rtmp::session::{Identity, SessionConfig};
@@ -80,16 +81,21 @@ impl Process {
                 (name.clone(), Arc::new(plan))
             })
             .collect();
-        let mounts = Mounts::new(config.vhosts.iter().filter(|(_, vhost)| vhost.enabled).map(|(name, vhost)| {
-            let templates: Vec<String> = match vhost.http_remux.enabled {
-                true => vhost.http_remux.mount.iter().map(|m| format!("{}{}", m.host, m.path)).collect(),
-                false => Vec::new(),
-            };
-            (name.clone(), templates)
-        }))?;
+        let enabled = config.vhosts.iter().filter(|(_, vhost)| vhost.enabled);
+        let templates: Vec<(&str, Vec<String>)> = enabled
+            .map(|(name, vhost)| {
+                let mounts = vhost.http_remux.mount.iter().filter(|_| vhost.http_remux.enabled);
+                (name.as_str(), mounts.map(|m| format!("{}{}", m.host, m.path)).collect())
+            })
+            .collect();
+        let mounts =
+            Mounts::new(templates.iter().map(|(name, all)| (*name, all.iter().map(String::as_str))))?;
         let static_mounts = vec![StaticMount::new(DEFAULT_VHOST, "[vhost]/", config.http_server.dir.clone())];
-        let vhost_info =
-            |(name, vhost): (&String, &Vhost)| VhostInfo { name: name.clone(), enabled: vhost.enabled, hls_fragment_s: None };
+        let vhost_info = |(name, vhost): (&String, &Vhost)| VhostInfo {
+            name: name.clone(),
+            enabled: vhost.enabled,
+            hls_fragment_s: None,
+        };
         let now = unix_time();
         let noise = now.as_nanos() as u64 ^ u64::from(pid) << 32;
         Ok(Process {
@@ -97,7 +103,10 @@ impl Process {
             vhosts,
             mounts,
             static_mounts,
-            session: Arc::new(SessionConfig { identity: Identity { pid, ..Identity::default() }, ..SessionConfig::default() }),
+            session: Arc::new(SessionConfig {
+                identity: Identity { pid, ..Identity::default() },
+                ..SessionConfig::default()
+            }),
             started: Instant::now(),
             about: about(pid, now),
             server_id: format!("vid-{}-{}", noise % 100_000, noise / 100_000 % 1000),
@@ -114,6 +123,19 @@ impl Process {
     pub fn vhost(&self, name: &str) -> Option<&Arc<VhostPlan>> {
         let (resolved, _) = self.config.resolve(name)?;
         self.vhosts.get(resolved)
+    }
+
+    /// Where a stream is found over HTTP in a format, as a path that a page can ask for; empty if nowhere.
+    pub fn live_path(&self, vhost: &str, app: &str, stream: &str, format: MountFormat) -> String {
+        let Some(plan) = self.vhosts.get(vhost).filter(|plan| plan.config.http_remux.enabled) else {
+            return String::new();
+        };
+        let mounts = &plan.config.http_remux.mount;
+        let Some(mount) = mounts.iter().find(|mount| mount.format == format) else { return String::new() };
+        let path = mount.path.replace("[vhost]", vhost).replace("[app]", app).replace("[stream]", stream);
+        let query =
+            if vhost == DEFAULT_VHOST { String::new() } else { format!("?vhost={}", encode_path(vhost)) };
+        encode_path(&path) + &query
     }
 
     /// Takes a place among the connections, if there is one.
@@ -143,6 +165,20 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Percent-encodes what may not stand in a path (RFC 3986 §3.3).
+fn encode_path(path: &str) -> String {
+    let mut out = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                out.push(byte as char)
+            }
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
 }
 
 /// Wall clock since 1970.
@@ -184,7 +220,9 @@ fn settings(vhost: &Vhost) -> Settings {
 }
 
 fn about(pid: u32, now: Duration) -> ProcessInfo {
-    let kernel = |name| std::fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap_or_default().trim().to_owned();
+    let kernel = |name| {
+        std::fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap_or_default().trim().to_owned()
+    };
     ProcessInfo {
         pid,
         ppid: std::os::unix::process::parent_id(),

@@ -167,14 +167,17 @@ impl RtmpConn<'_> {
     fn play(&mut self, request: &PlayRequest) {
         let Some(vhost) = self.resolve(&request.name) else { return };
         self.introduce(&vhost, &request.name, ClientKind::Play, Some(FeedFormat::Rtmp));
-        self.client.conn().tune(&TcpTuning { nodelay: Some(vhost.config.tcp_nodelay), ..TcpTuning::default() });
+        self.client
+            .conn()
+            .tune(&TcpTuning { nodelay: Some(vhost.config.tcp_nodelay), ..TcpTuning::default() });
         self.client.set_send_timeout(vhost.config.play.send_timeout);
         self.session.accept_play();
         self.send_output(); // before any media
         let key = Shard::key(&vhost, &request.name.app, &request.name.stream);
         let format = Format::Rtmp { chunk_bytes: self.session.chunk_bytes() };
         let wanted = Wanted { bare: false, duration_ms: request.duration_ms };
-        let viewer = self.shard.hub.borrow_mut().join(&key, format, &vhost.settings, Rc::clone(self.client), wanted);
+        let viewer =
+            self.shard.hub.borrow_mut().join(&key, format, &vhost.settings, Rc::clone(self.client), wanted);
         self.client.set_viewer(Some(viewer));
         self.vhost = Some(vhost);
     }
@@ -243,16 +246,26 @@ impl RtmpConn<'_> {
         let publish = self.vhost.as_ref().map(|vhost| &vhost.config.publish);
         let ms = |time: Duration| time.as_millis() as u64;
         let (limit_ms, reason, renewed) = match (state, self.session.timeout()) {
-            (State::PublishStart, Some(Timeout::SinceEntered(default))) => {
-                (publish.map_or(u64::from(default), |p| ms(p.firstpkt_timeout)), CloseReason::FirstPacketTimeout, false)
+            (State::PublishStart, Some(Timeout::SinceEntered(default))) => (
+                publish.map_or(u64::from(default), |p| ms(p.firstpkt_timeout)),
+                CloseReason::FirstPacketTimeout,
+                false,
+            ),
+            (State::Publishing, Some(Timeout::SinceMessage(default))) => (
+                publish.map_or(u64::from(default), |p| ms(p.normal_timeout)),
+                CloseReason::PublishTimeout,
+                messages != messages_before,
+            ),
+            (State::Handshake, Some(Timeout::SinceEntered(limit))) => {
+                (u64::from(limit), CloseReason::HandshakeTimeout, false)
             }
-            (State::Publishing, Some(Timeout::SinceMessage(default))) => {
-                (publish.map_or(u64::from(default), |p| ms(p.normal_timeout)), CloseReason::PublishTimeout, messages != messages_before)
+            (State::Connecting | State::Ready, Some(Timeout::SinceEntered(limit))) => {
+                (u64::from(limit), CloseReason::ConnectTimeout, false)
             }
-            (State::Handshake, Some(Timeout::SinceEntered(limit))) => (u64::from(limit), CloseReason::HandshakeTimeout, false),
-            (State::Connecting | State::Ready, Some(Timeout::SinceEntered(limit))) => (u64::from(limit), CloseReason::ConnectTimeout, false),
             (_, Some(Timeout::SinceEntered(limit))) => (u64::from(limit), CloseReason::IdleTimeout, false),
-            (_, Some(Timeout::SinceMessage(limit))) => (u64::from(limit), CloseReason::IdleTimeout, messages != messages_before),
+            (_, Some(Timeout::SinceMessage(limit))) => {
+                (u64::from(limit), CloseReason::IdleTimeout, messages != messages_before)
+            }
             (_, None) => {
                 self.client.set_deadline(None, CloseReason::IdleTimeout);
                 self.watched = (state, messages);
@@ -266,7 +279,12 @@ impl RtmpConn<'_> {
     }
 
     fn leave_with(&mut self, error: &SessionError) {
-        log::info!("client {} {}: {error} (state {})", self.client.id, self.client.conn().peer(), self.session.state().name());
+        log::info!(
+            "client {} {}: {error} (state {})",
+            self.client.id,
+            self.client.conn().peer(),
+            self.session.state().name()
+        );
         self.client.kick(CloseReason::ProtocolError);
     }
 }

@@ -249,7 +249,17 @@ impl Drop for Leaving {
     }
 }
 
-impl Service for Rc<Shard> {
+/// The shard as the engine drives it.
+pub struct ShardService(pub Rc<Shard>);
+
+impl std::ops::Deref for ShardService {
+    type Target = Rc<Shard>;
+    fn deref(&self) -> &Rc<Shard> {
+        &self.0
+    }
+}
+
+impl Service for ShardService {
     type Msg = Msg;
 
     fn on_message(&self, from: ShardId, message: Msg) {
@@ -301,7 +311,7 @@ impl Service for Rc<Shard> {
     }
 
     async fn serve(self: Rc<Self>) {
-        let shard = Rc::clone(&*self);
+        let shard = Rc::clone(&self.0);
         shard.accept_all();
         if shard.process.config.demo && shard.ctx.me() == ShardId(0) {
             shard.ctx.spawn(Class::Media, "the demo stream", demo::publish(Rc::clone(&shard)));

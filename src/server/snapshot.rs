@@ -2,25 +2,30 @@
 
 use super::process::Process;
 use super::shard::Shard;
+use crate::config::mount::MountFormat;
 use crate::formats::describe;
+use crate::formats::flv::Tag;
 use crate::formats::message::Kind;
 use crate::stats::reason::{DropReason, Tally};
 use crate::stream::encode::Format;
 use crate::stream::feed::Feed;
 use crate::stream::owned::Stream;
+use crate::stream::prelude::{Header, Prelude};
 use crate::stream::wire::Wire;
 use crate::web::api::snapshot::{
-    AudioInfo, ClientId, ClientSnapshot, FeedFormat, FeedSnapshot, PublisherSnapshot, ShardCounters,
-    ShardSnapshot, StreamSnapshot, VideoInfo, Wanted, WantedClients,
+    ClientId, ClientSnapshot, FeedFormat, FeedSnapshot, PublisherSnapshot, ShardCounters, ShardSnapshot,
+    StreamSnapshot, Wanted, WantedClients,
 };
 use crate::web::live::LiveFormat;
 use crate::web::page::LiveStream;
+use bytes::Bytes;
 use std::rc::Rc;
 
 /// This shard's part of an answer.
 pub fn of(shard: &Rc<Shard>, wanted: Wanted) -> ShardSnapshot {
     let hub = shard.hub.borrow();
-    let mut snapshot = ShardSnapshot { shard: shard.ctx.me().0, counters: counters(shard), ..ShardSnapshot::default() };
+    let mut snapshot =
+        ShardSnapshot { shard: shard.ctx.me().0, counters: counters(shard), ..ShardSnapshot::default() };
     if wanted.streams {
         let now_ms = shard.now_ms();
         snapshot.streams = hub.streams().map(|s| stream(shard, s, now_ms)).collect();
@@ -68,11 +73,32 @@ fn stream(shard: &Rc<Shard>, stream: &Stream, now_ms: u64) -> StreamSnapshot {
         gop_ms: counters.gop_ms.and_then(|ms| u32::try_from(ms).ok()).unwrap_or(0),
         keyframe_age_ms: stream.keyframe_age_ms(now_ms),
         since_ms: publisher.map_or(0, |p| now_ms.saturating_sub(p.since_ms)),
-        codecs: describe::codecs(prelude),
+        codecs: codecs(prelude),
         drops,
-        video: video.and_then(describe::video).map(VideoInfo::from),
-        audio: audio.and_then(describe::audio).map(AudioInfo::from),
+        video: describe_with(video, stream.first_coded(Kind::Video), describe::video),
+        audio: describe_with(audio, stream.first_coded(Kind::Audio), describe::audio),
     }
+}
+
+/// By the header, else by the first coded payload: codecs such as MP3 have no header.
+fn describe_with<T>(
+    header: Option<&Header>,
+    coded: Option<&(Tag, Bytes)>,
+    describe: impl Fn(&Tag, &[u8]) -> Option<T>,
+) -> Option<T> {
+    match (header, coded) {
+        (Some(header), _) => describe(&header.tag, &header.payload),
+        (None, Some((tag, payload))) => describe(tag, payload),
+        (None, None) => None,
+    }
+}
+
+/// Codec strings of the main tracks, video first.
+fn codecs(prelude: &Prelude) -> String {
+    let headers = [Kind::Video, Kind::Audio].into_iter().filter_map(|kind| prelude.header(kind));
+    let mut all: Vec<String> = headers.filter_map(|h| describe::codec_string(&h.tag, &h.payload)).collect();
+    all.extend(prelude.mp3.as_ref().map(|mp3| describe::mp3_string(mp3).to_owned()));
+    all.join(",")
 }
 
 /// The publisher's connection may be on another shard; its URL is then left out.
@@ -110,7 +136,11 @@ fn format(format: Format) -> FeedFormat {
     }
 }
 
-fn client(shard: &Shard, hub: &crate::stream::hub::Hub<Rc<super::client::Client>>, client: &super::client::Client) -> Option<ClientSnapshot> {
+fn client(
+    shard: &Shard,
+    hub: &crate::stream::hub::Hub<Rc<super::client::Client>>,
+    client: &super::client::Client,
+) -> Option<ClientSnapshot> {
     let viewer = client.viewer();
     let feed = viewer.and_then(|id| hub.feed_of(id));
     let cursor = viewer.and_then(|id| hub.viewer(id));
@@ -176,15 +206,18 @@ fn counters(shard: &Shard) -> ShardCounters {
 pub fn live_streams(process: &Process, shards: Vec<ShardSnapshot>) -> Vec<LiveStream> {
     let viewers = |of: &StreamSnapshot| -> u64 {
         let feeds = shards.iter().flat_map(|shard| &shard.feeds);
-        let same = |f: &&_| -> bool { let f: &FeedSnapshot = f; f.vhost == of.vhost && f.app == of.app && f.stream == of.name };
+        let same = |f: &&_| -> bool {
+            let f: &FeedSnapshot = f;
+            f.vhost == of.vhost && f.app == of.app && f.stream == of.name
+        };
         feeds.filter(same).map(|feed| u64::from(feed.viewers)).sum()
     };
     let owned = shards.iter().flat_map(|shard| shard.streams.iter().map(move |stream| (shard.shard, stream)));
     let mut list: Vec<LiveStream> = owned
         .filter(|(_, stream)| stream.publisher.is_some())
         .map(|(owner, stream)| LiveStream {
-            url: process.live_path(stream, LiveFormat::Mp4),
-            flv: process.live_path(stream, LiveFormat::Flv),
+            url: process.live_path(&stream.vhost, &stream.app, &stream.name, MountFormat::LiveMp4),
+            flv: process.live_path(&stream.vhost, &stream.app, &stream.name, MountFormat::Flv),
             vhost: stream.vhost.clone(),
             app: stream.app.clone(),
             name: stream.name.clone(),

@@ -1,7 +1,7 @@
 //! From a configuration to running shards, and the master's life after that: signals until the end.
 
 use super::process::Process;
-use super::shard::{API, HTTP, RTMP, Shard};
+use super::shard::{API, HTTP, RTMP, Shard, ShardService};
 use crate::cli::Exit;
 use crate::config::Config;
 use crate::config::units::ListenAddr;
@@ -23,7 +23,9 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(3600);
 
 /// Runs a server until a signal ends it.
 pub fn serve(config: Config, log: &LogHandle) -> Exit {
-    let Ok(signals) = Signals::block().inspect_err(|error| log::error!("{error}")) else { return Exit::Internal };
+    let Ok(signals) = Signals::block().inspect_err(|error| log::error!("{error}")) else {
+        return Exit::Internal;
+    };
     let limits = match preflight::preflight() {
         Ok(limits) => limits,
         Err(missing) => {
@@ -50,7 +52,8 @@ pub fn serve(config: Config, log: &LogHandle) -> Exit {
         }
     };
     let shared = Arc::clone(&process);
-    let started = shards::run::<Rc<Shard>, _>(&plan, &ports, move |ctx| Rc::new(Shard::new(ctx, Arc::clone(&shared))));
+    let started =
+        shards::run(&plan, &ports, move |ctx| ShardService(Rc::new(Shard::new(ctx, Arc::clone(&shared)))));
     let running = match started {
         Ok(running) => running,
         Err(error) => {

@@ -295,6 +295,9 @@ impl<W: Wire> Hub<W> {
 
     /// Housekeeping, four times a second.
     pub fn sweep(&mut self, now_ms: u64) {
+        for (_, stream) in &mut self.streams {
+            stream.sweep(now_ms);
+        }
         for (at, feed) in &mut self.feeds {
             feed.sweep(now_ms);
             if feed.dirty && !feed.listed {

@@ -82,6 +82,12 @@ impl Prelude {
         Change::New
     }
 
+    /// Whether an MP3 frame says something that is not known yet.
+    pub fn news(&self, tag: &Tag, payload: &[u8]) -> bool {
+        let header = payload.get(tag.body_at..).and_then(|body| mp3::Header::parse(body).ok());
+        header.is_some() && header != self.mp3
+    }
+
     /// Notes a coded frame: that its kind was seen, and what MP3 says of itself. `payload` is the FLV tag body.
     pub fn saw_frame(&mut self, kind: Kind, tag: &Tag, payload: &[u8]) {
         self.saw(kind);

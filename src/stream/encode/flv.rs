@@ -3,7 +3,8 @@
 use super::{Encode, OpenBlock, Start};
 use crate::formats::flv::Role;
 use crate::formats::flv_file::{write_header, write_tag};
-use crate::formats::message::{Frame, Kind};
+use crate::formats::message::{Frame, Kind, WireTime};
+use crate::stream::metadata::is_metadata;
 use crate::stream::prelude::Prelude;
 
 /// How an encoder asks a server to remember metadata: an AMF0 string that does not belong into files.
@@ -20,7 +21,9 @@ impl Encode for Flv {
             Kind::Audio | Kind::Video => &frame.payload,
         };
         let key = frame.kind == Kind::Video && frame.tag.role == Role::Key;
-        out.unit(frame.time, frame.kind, key, 0, |out| write_tag(frame.kind, frame.time.wire(), body, out));
+        let metadata = frame.kind == Kind::Data && is_metadata(body);
+        let time = if metadata { WireTime(0) } else { frame.time.wire() };
+        out.unit(frame.time, frame.kind, key, 0, |out| write_tag(frame.kind, time, body, out));
     }
 
     fn flush(&mut self, _: &Prelude, _: &mut OpenBlock) {}
@@ -31,7 +34,7 @@ pub fn prelude(prelude: &Prelude, start: &Start, out: &mut Vec<u8>) {
     if start.first {
         write_header(prelude.has_audio, prelude.has_video, out);
         if let Some(metadata) = &prelude.metadata {
-            write_tag(Kind::Data, start.time.wire(), metadata, out);
+            write_tag(Kind::Data, WireTime(0), metadata, out);
         }
     }
     for header in &prelude.headers {

@@ -206,7 +206,7 @@ impl Encode for Encoder {
     }
 }
 
-/// Appends what a viewer of an HTTP format needs before the unit at `start`, as bare bytes without HTTP
+/// Appends what a viewer needs before the unit at `start`, as bare bytes without HTTP
 /// framing; nothing if the format needs nothing, or can carry nothing of the stream.
 pub fn prelude(format: Format, prelude: &Prelude, start: &Start, out: &mut Vec<u8>) {
     match format {

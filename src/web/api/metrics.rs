@@ -1,8 +1,9 @@
 //! `/metrics`: SRS 5's names first, then per shard and per stream what only we have.
 
-use super::snapshot::{LAG_BOUNDS_MS, LagHistogram, ShardSnapshot};
+use super::snapshot::ShardSnapshot;
 use super::{ApiContext, merge};
 use crate::stats::prometheus::{Exposition, Kind, Value};
+use crate::stats::rates::{LAG_BOUNDS_MS, LagHistogram};
 use crate::stats::reason::{DropReason, Reason, Tally};
 
 /// Renders the text. `unanswered` shards are told, so that sums which lack them can be known as such.
@@ -215,7 +216,7 @@ fn stream_families(out: &mut Exposition, shards: &[ShardSnapshot]) {
         let mut lag = LagHistogram::default();
         stream.feeds.iter().for_each(|(_, feed)| lag.merge(&feed.lag));
         let bounds = LAG_BOUNDS_MS.iter().map(|&ms| seconds(ms.into()));
-        family.histogram(&labels, bounds, &lag.counts, seconds(lag.sum_ms));
+        family.histogram(&labels, bounds, lag.buckets(), seconds(lag.sum_ms()));
     }
 }
 

@@ -147,8 +147,8 @@ fn video(info: &VideoInfo) -> Json {
 fn audio(info: &AudioInfo) -> Json {
     let object = Object::new()
         .with("codec", &*info.codec)
-        .with("sample_rate", info.sample_rate_hz)
-        .with("channel", info.channels)
+        .with("sample_rate", info.sample_rate)
+        .with("channel", u32::from(info.channel))
         .with("profile", &*info.profile);
     object.into()
 }

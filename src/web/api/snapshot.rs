@@ -1,8 +1,9 @@
 //! What a shard says of itself when the API asks: plain data, sent to the shard that asked and merged there.
 
+pub use crate::formats::describe::{AudioInfo, VideoInfo};
+use crate::stats::rates::LagHistogram;
 use crate::stats::reason::{CloseReason, DropReason, Tally};
 use crate::web::live::LiveFormat;
-use std::borrow::Cow;
 use std::fmt;
 
 /// A client's number, unique in the process. Its low bits are the shard that has the connection, so that a kick or
@@ -153,6 +154,10 @@ pub struct StreamSnapshot {
     pub fps: f64,
     /// Length of the last whole group of pictures; 0 if unknown.
     pub gop_ms: u32,
+    /// For how long it has been published, ms; 0 while it is not.
+    pub since_ms: u64,
+    /// Codecs as RFC 6381 writes them, comma-separated; empty until the headers are there.
+    pub codecs: String,
     /// Since the last keyframe came; `None` without video.
     pub keyframe_age_ms: Option<u64>,
     /// Blocks' media dropped between shards, and broken messages.
@@ -169,89 +174,6 @@ pub struct StreamSnapshot {
 pub struct PublisherSnapshot {
     pub client: ClientId,
     pub tc_url: String,
-}
-
-/// SRS's words for a video track.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct VideoInfo {
-    /// `H264`, `HEVC`, `AV1`, `VP6` …
-    pub codec: Cow<'static, str>,
-    /// For H.264 see [`avc_profile`].
-    pub profile: Cow<'static, str>,
-    /// For H.264 see [`avc_level`].
-    pub level: Cow<'static, str>,
-    /// Pixels, 0 if unknown.
-    pub width: u32,
-    /// Pixels, 0 if unknown.
-    pub height: u32,
-}
-
-/// SRS's words for an audio track.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AudioInfo {
-    /// `AAC`, `MP3`, `Opus` …
-    pub codec: Cow<'static, str>,
-    /// As the FLV tag says it: 5512, 11025, 22050 or 44100.
-    pub sample_rate_hz: u32,
-    /// Channels.
-    pub channels: u32,
-    /// For AAC see [`aac_profile`].
-    pub profile: Cow<'static, str>,
-}
-
-/// SRS's name for an H.264 profile: `profile_idc` and the constraint flags' byte (ISO 14496-10 §7.4.2.1.1).
-pub const fn avc_profile(profile_idc: u8, constraints: u8) -> &'static str {
-    let (set1, set3) = (constraints & 0x40 != 0, constraints & 0x10 != 0);
-    match profile_idc {
-        66 if set1 => "Baseline(Constrained)",
-        66 => "Baseline",
-        77 => "Main",
-        88 => "Extended",
-        100 => "High",
-        110 if set3 => "High(10+Intra)",
-        110 => "High(10)",
-        122 if set3 => "High(422+Intra)",
-        122 => "High(422)",
-        144 => "High(444)",
-        244 if set3 => "High(444+Intra)",
-        244 => "High(444+Predictive)",
-        _ => "Other",
-    }
-}
-
-/// SRS's name for an H.264 `level_idc`.
-pub const fn avc_level(level_idc: u8) -> &'static str {
-    match level_idc {
-        10 => "1",
-        11 => "1.1",
-        12 => "1.2",
-        13 => "1.3",
-        20 => "2",
-        21 => "2.1",
-        22 => "2.2",
-        30 => "3",
-        31 => "3.1",
-        32 => "3.2",
-        40 => "4",
-        41 => "4.1",
-        42 => "4.2",
-        50 => "5",
-        51 => "5.1",
-        52 => "5.2",
-        _ => "Other",
-    }
-}
-
-/// SRS's name for an MPEG-4 audio object type (ISO 14496-3 table 1.17).
-pub const fn aac_profile(object_type: u8) -> &'static str {
-    match object_type {
-        1 => "Main",
-        2 => "LC",
-        3 => "SSR",
-        5 => "HE",
-        29 => "HEv2",
-        _ => "Other",
-    }
 }
 
 /// A protocol in which a feed goes out.
@@ -298,37 +220,6 @@ pub struct FeedSnapshot {
     pub lag: LagHistogram,
     /// Media that viewers did not get.
     pub drops: Tally<DropReason>,
-}
-
-/// Upper bounds of [`LagHistogram`]'s buckets, in ms; the last bucket has none.
-pub const LAG_BOUNDS_MS: [u32; 10] = [50, 100, 200, 350, 500, 1000, 2000, 5000, 10_000, 30_000];
-
-/// Viewers' lag behind live, observed now and then for each: counts only grow.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LagHistogram {
-    /// Observations per bucket, not cumulative.
-    pub counts: [u64; LAG_BOUNDS_MS.len() + 1],
-    /// Sum of all observations, ms.
-    pub sum_ms: u64,
-}
-
-impl LagHistogram {
-    /// Counts an observation; a bound belongs to its bucket.
-    pub fn observe(&mut self, lag_ms: u32) {
-        let bucket = LAG_BOUNDS_MS.iter().take_while(|&&bound| bound < lag_ms).count();
-        if let Some(count) = self.counts.get_mut(bucket) {
-            *count += 1;
-        }
-        self.sum_ms = self.sum_ms.saturating_add(lag_ms.into());
-    }
-
-    /// Adds another's observations.
-    pub fn merge(&mut self, other: &LagHistogram) {
-        for (count, more) in self.counts.iter_mut().zip(other.counts) {
-            *count = count.saturating_add(more);
-        }
-        self.sum_ms = self.sum_ms.saturating_add(other.sum_ms);
-    }
 }
 
 /// What a client does, in SRS 3's words.

@@ -163,17 +163,12 @@ fn shards() -> Vec<(u16, Result<ShardSnapshot, ()>)> {
         drops,
         video: Some(VideoInfo {
             codec: "H264".into(),
-            profile: avc_profile(100, 0).into(),
-            level: avc_level(31).into(),
+            profile: "High",
+            level: "3.1".to_owned(),
             width: 1280,
             height: 720,
         }),
-        audio: Some(AudioInfo {
-            codec: "AAC".into(),
-            sample_rate_hz: 44100,
-            channels: 2,
-            profile: aac_profile(2).into(),
-        }),
+        audio: Some(AudioInfo { codec: "AAC".into(), sample_rate: 44100, channels: 2, profile: "LC" }),
     };
     let mut counters = ShardCounters {
         connections: 3,
