@@ -1,4 +1,5 @@
 //! srs-shard: a live media server. See `main.rs` for the command.
 
 pub mod formats;
+pub mod rtmp;
 pub mod stream;

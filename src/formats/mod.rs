@@ -1,5 +1,6 @@
 //! Container and codec formats, read and written without I/O: each takes bytes and gives bytes.
 
+pub mod amf0;
 pub mod bits;
 pub mod flv;
 pub mod message;
