@@ -71,6 +71,21 @@ fn tcp_pages(sockstat: &str) -> Option<u64> {
     words.next()?.parse().ok()
 }
 
+/// A process and all its descendants: a server may be a master with workers.
+pub(crate) fn family(pid: u32) -> Vec<u32> {
+    let mut found = vec![pid];
+    let mut next = 0;
+    while let Some(pid) = found.get(next).copied() {
+        next += 1;
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        for thread in threads {
+            let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+            found.extend(children.split_ascii_whitespace().filter_map(|c| c.parse::<u32>().ok()));
+        }
+    }
+    found
+}
+
 /// CPU time of a set of processes since a moment, and their memory.
 #[derive(Clone, Debug)]
 pub(crate) struct Watch {
@@ -126,6 +141,16 @@ mod tests {
         let text = "sockets: used 300\nTCP: inuse 5 orphan 0 tw 2 alloc 8 mem 17\nUDP: inuse 1 mem 3\n";
         assert_eq!(tcp_pages(text), Some(17));
         assert_eq!(tcp_pages("UDP: inuse 1 mem 3\n"), None);
+    }
+
+    #[test]
+    fn a_family_has_its_children() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("sleep starts");
+        let found = family(std::process::id());
+        child.kill().expect("the child is there");
+        child.wait().expect("the child ends");
+        assert_eq!(found[0], std::process::id());
+        assert!(found.contains(&child.id()), "{found:?}");
     }
 
     #[test]

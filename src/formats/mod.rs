@@ -3,4 +3,6 @@
 pub mod amf0;
 pub mod bits;
 pub mod flv;
+pub mod flv_file;
 pub mod message;
+pub mod nalu;
