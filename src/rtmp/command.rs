@@ -231,11 +231,7 @@ impl Call {
     }
 }
 
-fn bounded(
-    command: &'static str,
-    argument: &'static str,
-    text: String,
-) -> Result<String, CommandError> {
+fn bounded(command: &'static str, argument: &'static str, text: String) -> Result<String, CommandError> {
     match text.len() {
         bytes if bytes > MAX_URL_BYTES => Err(CommandError::TooLong { command, argument, bytes }),
         _ => Ok(text),
@@ -254,10 +250,10 @@ fn connect(object: Option<&Value>, args: Option<&Value>) -> Result<Connect, Comm
     }
     let fourcc_list = match property("fourCcList") {
         Some(Value::StrictArray(list)) => {
-            list.iter().filter_map(Value::as_str).filter(|s| s.len() <= 4).take(MAX_FOURCCS)
+            { list.iter().filter_map(Value::as_str).filter(|s| s.len() <= 4).take(MAX_FOURCCS) }
+                .map(str::to_owned)
+                .collect()
         }
-        .map(str::to_owned)
-        .collect(),
         _ => Vec::new(),
     };
     let enhanced = ["fourCcList", "videoFourCcInfoMap", "audioFourCcInfoMap", "capsEx"];
@@ -403,7 +399,10 @@ mod tests {
         let body = Body::call("connect", 1.0).value(&object).value(&Value::Object(args.clone()));
         let Command::Connect(c) = read(&body) else { panic!() };
         assert_eq!((&c.tc_url[..], &c.flash_ver[..], c.object_encoding), ("rtmp://h/live", "FMLE/3.0", 3.0));
-        assert_eq!((c.fourcc_list, c.enhanced, c.args), (vec!["av01".into(), "hvc1".into()], true, Some(args)));
+        assert_eq!(
+            (c.fourcc_list, c.enhanced, c.args),
+            (vec!["av01".into(), "hvc1".into()], true, Some(args))
+        );
         let bare = Body::call("connect", 1.0).object(&[("app", "live")]);
         let missing = CommandError::Missing { command: "connect", argument: "tcUrl" };
         assert_eq!(Call::read(bare.as_bytes()), Err(missing));

@@ -301,8 +301,11 @@ mod tests {
         [&[VERSION][..], &c1].concat()
     }
 
-    /// Runs a server over `input` in pieces; what it sent, agreed on and left over.
-    fn serve(input: &[u8], piece: usize) -> Result<(Vec<u8>, Option<Agreed>, Vec<u8>), HandshakeError> {
+    /// What was sent, agreed on, and left over.
+    type Served = Result<(Vec<u8>, Option<Agreed>, Vec<u8>), HandshakeError>;
+
+    /// Runs a server over `input` in pieces.
+    fn serve(input: &[u8], piece: usize) -> Served {
         let (mut server, mut out, mut left) = (ServerHandshake::new(7), Vec::new(), Vec::new());
         let mut agreed = None;
         for mut bytes in input.chunks(piece) {

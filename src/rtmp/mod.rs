@@ -14,9 +14,9 @@
 //! content taken), and several message streams per connection: as in SRS every stream has id 1.
 
 pub mod chunk;
-//pub mod client;
+pub mod client;
 pub mod command;
 pub mod control;
 pub mod handshake;
-//pub mod session;
+pub mod session;
 pub mod url;

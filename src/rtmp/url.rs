@@ -270,7 +270,9 @@ mod tests {
         for bad in ["..", "../x", "a/../b", "a/./b", "a//b", "a\\..\\b", "a\0b", "a\x7fb", "s?vhost=.."] {
             assert!(matches!(t.stream(bad), Err(UrlError::Name { .. })), "{bad:?}");
         }
-        for bad in ["rtmp://h/../live", "rtmp://h/a/..", "rtmp://../a", "rtmp://h/a\x01", "rtmp://h/a?vhost=.."] {
+        for bad in
+            ["rtmp://h/../live", "rtmp://h/a/..", "rtmp://../a", "rtmp://h/a\x01", "rtmp://h/a?vhost=.."]
+        {
             assert!(matches!(TcUrl::parse(bad), Err(UrlError::Name { .. })), "{bad:?}");
         }
         assert_eq!(t.stream(""), Err(UrlError::Empty("stream name")));

@@ -79,7 +79,11 @@ mod tests {
     fn a_message_in_one_chunk() {
         let bytes = written(6, 0x010203, &[b"ab", b"", b"c"], 128);
         assert_eq!(bytes, b"\x06\x01\x02\x03\0\0\x03\x09\x01\0\0\0abc");
-        assert_eq!(written(6, 0, &[], 128), b"\x06\0\0\0\0\0\0\x09\x01\0\0\0", "an empty message is a header");
+        assert_eq!(
+            written(6, 0, &[], 128),
+            b"\x06\0\0\0\0\0\0\x09\x01\0\0\0",
+            "an empty message is a header"
+        );
     }
 
     #[test]
