@@ -134,15 +134,8 @@ fn shot(message: &Message, stamper: &mut Stamper) -> Shot {
             Some((payload, at)) => Shot { kind, payload, stamp_at: Some(at) },
             None => Shot { kind, payload, stamp_at: None },
         },
-        Kind::Audio => Shot { kind, payload, stamp_at: None },
-        Kind::Data => Shot { kind, payload: set_data_frame(&payload), stamp_at: None },
+        Kind::Audio | Kind::Data => Shot { kind, payload, stamp_at: None },
     }
-}
-
-/// Encoders send metadata as `@setDataFrame`, the name and the values (Adobe RTMP §7.1.2 leaves it to FMLE).
-fn set_data_frame(payload: &[u8]) -> Vec<u8> {
-    const NAME: &[u8] = b"\x02\0\x0d@setDataFrame";
-    if payload.starts_with(NAME) { payload.to_vec() } else { [NAME, payload].concat() }
 }
 
 /// How long the last message of the track with the most steps lasts: video's, if there is video.
@@ -181,7 +174,6 @@ mod tests {
         ])
         .expect("there is video");
         assert_eq!(film.prelude.len(), 2);
-        assert!(film.prelude[0].payload.starts_with(b"\x02\0\x0d@setDataFrame\x02\0\x0aonMetaData"));
         let at: Vec<u64> = film.pace.beats.iter().map(|b| b.at_us).collect();
         assert_eq!((at, film.pace.length_us), (vec![0, 10_000, 40_000, 80_000], 120_000));
         let stamped: Vec<bool> = film.shots.iter().map(|s| s.stamp_at.is_some()).collect();

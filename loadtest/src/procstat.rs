@@ -106,10 +106,13 @@ impl Watch {
 
     /// CPU seconds since the start and memory now; `None` if a process is gone.
     pub(crate) fn read(&self) -> Option<(f64, Memory)> {
+        // All times first: to add up a large process's memory takes milliseconds.
         let mut cpu = 0.0;
-        let mut sum = Memory::default();
         for &pid in &self.pids {
             cpu += cpu_seconds(pid).ok()?;
+        }
+        let mut sum = Memory::default();
+        for &pid in &self.pids {
             sum += memory(pid).ok()?;
         }
         Some((cpu - self.cpu_at_start, sum))

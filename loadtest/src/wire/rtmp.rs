@@ -1,26 +1,20 @@
 //! RTMP as a load generator needs it: [`Caller`] plays or publishes one stream, [`Host`] lets a player in.
 //!
-//! Both stand on the server's own chunk, command and handshake code, so what is measured is spoken to as real
-//! clients do; they know only the calls that lead to `play` and `publish`.
+//! Both are the library's own sessions, so what is measured is spoken to as real clients do.
 
 use super::flv::media;
 use super::{Error, Event, Wire};
 use crate::target::Target;
-use bytes::Bytes;
-use srs_shard::formats::amf0::Value;
 use srs_shard::formats::message::{Kind, WireTime};
-use srs_shard::rtmp::chunk::reader::{ChunkReader, Keep, Limits, Payload, RawMessage};
-use srs_shard::rtmp::chunk::{csid, type_id, writer::write_message};
-use srs_shard::rtmp::command::{Answer, Body, Call, Command, Status};
-use srs_shard::rtmp::control::{Acknowledgements, Control, User};
-use srs_shard::rtmp::handshake::{ClientHandshake, ServerHandshake};
-use srs_shard::rtmp::url::ClientUrl;
+use srs_shard::rtmp::chunk::{csid, writer::write_message};
+use srs_shard::rtmp::client::{ClientConfig, ClientEvent, ClientSession, Role};
+use srs_shard::rtmp::control::Control;
 
-/// Chunk size of what we send: SRS's, which puts nearly every message in one chunk.
-pub(crate) const CHUNK_BYTES: u32 = 60_000;
-/// The window that a host asks players to acknowledge in: SRS's.
-const WINDOW_BYTES: u32 = 2_500_000;
-/// The message stream of everything after createStream.
+use srs_shard::rtmp::session::{self, ServerSession, SessionConfig, Terms};
+use srs_shard::rtmp::url::ClientUrl;
+use std::sync::Arc;
+
+/// The message stream that servers give to players.
 pub(crate) const STREAM_ID: u32 = 1;
 
 /// What a caller came for.
@@ -32,173 +26,49 @@ pub(crate) enum Wish {
 
 /// The client's side.
 #[derive(Debug)]
-pub(crate) struct Caller {
-    url: ClientUrl,
-    wish: Wish,
-    seed: u64,
-    handshake: Option<ClientHandshake>,
-    reader: ChunkReader,
-    acknowledgements: Acknowledgements,
-    /// The id that createStream gave.
-    stream_id: u32,
-    started: bool,
-}
-
-// Transaction ids, each used once.
-const CONNECT: f64 = 1.0;
-const CREATE_STREAM: f64 = 4.0;
+pub(crate) struct Caller(ClientSession);
 
 impl Caller {
     /// A caller for a target; fails if its URL names no stream.
     pub(crate) fn new(target: &Target, wish: Wish, seed: u64) -> Result<Caller, String> {
         let url = format!("rtmp://{}{}", target.authority, target.path);
-        Ok(Caller {
-            url: ClientUrl::parse(&url).map_err(|e| format!("{url}: {e}"))?,
-            wish,
-            seed,
-            handshake: None,
-            reader: ChunkReader::new(Limits::default(), Keep::Whole),
-            acknowledgements: Acknowledgements::default(),
-            stream_id: STREAM_ID,
-            started: false,
-        })
+        let url = ClientUrl::parse(&url).map_err(|e| format!("{url}: {e}"))?;
+        let role = match wish {
+            Wish::Play => Role::Play,
+            Wish::Publish => Role::PublishFmle,
+        };
+        Ok(Caller(ClientSession::new(Arc::new(ClientConfig::new(&url, role)), seed)))
     }
 
     /// Appends a media message of a publisher.
-    pub(crate) fn publish(&self, kind: Kind, ms: u32, payload: &[u8], out: &mut Vec<u8>) {
-        write_media(kind, ms, payload, self.stream_id, out);
+    pub(crate) fn publish(&mut self, kind: Kind, ms: u32, payload: &[u8], out: &mut Vec<u8>) {
+        self.0.write_media(kind, WireTime(ms), payload);
+        out.append(&mut self.0.take_output());
     }
-
-    fn connect(&self, out: &mut Vec<u8>) {
-        let connect = [
-            ("app", self.url.app.as_str()),
-            ("flashVer", if self.wish == Wish::Publish { "FMLE/3.0 (srs-load)" } else { "LNX 10,0,32,18" }),
-            ("tcUrl", &self.url.tc_url),
-        ];
-        let mut object: Vec<(String, Value)> =
-            connect.iter().map(|(name, value)| ((*name).to_owned(), Value::text(*value))).collect();
-        object.push(("objectEncoding".into(), Value::Number(0.0)));
-        Control::ChunkSize(CHUNK_BYTES).write(out);
-        Body::call("connect", CONNECT).value(&Value::Object(object)).write_command(out, 0, CHUNK_BYTES);
-    }
-
-    fn create_stream(&self, out: &mut Vec<u8>) {
-        if self.wish == Wish::Publish {
-            for (name, transaction) in [("releaseStream", 2.0), ("FCPublish", 3.0)] {
-                let body = Body::call(name, transaction).null().text(&self.url.stream);
-                body.write_command(out, 0, CHUNK_BYTES);
-            }
-        }
-        Body::call("createStream", CREATE_STREAM).null().write_command(out, 0, CHUNK_BYTES);
-    }
-
-    fn ask(&self, out: &mut Vec<u8>) {
-        match self.wish {
-            Wish::Play => {
-                let body = Body::call("play", 5.0).null().text(&self.url.stream).number(-2000.0);
-                body.write_command(out, self.stream_id, CHUNK_BYTES);
-                Control::User(User::SetBufferLength { stream_id: self.stream_id, ms: 3000 }).write(out);
-            }
-            Wish::Publish => {
-                let body = Body::call("publish", 5.0).null().text(&self.url.stream).text("live");
-                body.write_command(out, self.stream_id, CHUNK_BYTES);
-            }
-        }
-    }
-
-    fn message(
-        &mut self,
-        message: &RawMessage,
-        out: &mut Vec<u8>,
-        on: &mut dyn FnMut(Event),
-    ) -> Result<(), Error> {
-        let Payload::Whole(payload) = &message.payload else { return Ok(()) };
-        match message.type_id {
-            type_id::AUDIO => self.media(Kind::Audio, payload, on),
-            type_id::VIDEO => self.media(Kind::Video, payload, on),
-            type_id::DATA => self.media(Kind::Data, payload, on),
-            type_id::COMMAND => {
-                let call = Call::read(payload).map_err(|e| self.broken(&e))?;
-                return self.command(call, out, on);
-            }
-            _ => match Control::read(message.type_id, payload).map_err(|e| self.broken(&e))? {
-                Some(Control::WindowAck(bytes)) => self.acknowledgements.set_window(bytes),
-                Some(Control::User(User::PingRequest(time))) => {
-                    Control::User(User::PingResponse(time)).write(out);
-                }
-                _ => {}
-            },
-        }
-        Ok(())
-    }
-
-    fn media(&mut self, kind: Kind, payload: &Bytes, on: &mut dyn FnMut(Event)) {
-        // Data comes before the start too (RtmpSampleAccess), pictures and sound only after it.
-        if kind != Kind::Data && self.wish == Wish::Play {
-            self.start(on);
-        }
-        on(media(kind, payload));
-    }
-
-    fn command(&mut self, call: Call, out: &mut Vec<u8>, on: &mut dyn FnMut(Event)) -> Result<(), Error> {
-        match call.command {
-            Command::Answer(Answer { error: true, status, .. })
-                if [CONNECT, CREATE_STREAM].contains(&call.transaction) =>
-            {
-                return Err(refused(&status));
-            }
-            Command::Answer(_) if call.transaction == CONNECT => self.create_stream(out),
-            Command::Answer(Answer { number, .. }) if call.transaction == CREATE_STREAM => {
-                self.stream_id = number.map_or(STREAM_ID, |n| n as u32);
-                self.ask(out);
-            }
-            Command::Status(status) => match status.code.as_str() {
-                "NetStream.Play.Start" | "NetStream.Publish.Start" => self.start(on),
-                _ if status.level == "error" => return Err(refused(&status)),
-                _ => {}
-            },
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn start(&mut self, on: &mut dyn FnMut(Event)) {
-        if !std::mem::replace(&mut self.started, true) {
-            on(Event::Started);
-        }
-    }
-
-    fn broken(&self, what: &dyn std::fmt::Display) -> Error {
-        Error::Broken { at: self.reader.position(), what: what.to_string() }
-    }
-}
-
-fn refused(status: &Status) -> Error {
-    Error::Refused(format!("{} {}", status.code, status.description).trim().to_owned())
 }
 
 impl Wire for Caller {
     fn connected(&mut self, out: &mut Vec<u8>, _: &mut dyn FnMut(Event)) -> Result<(), Error> {
-        self.handshake = Some(ClientHandshake::new(self.seed, out));
+        out.append(&mut self.0.take_output());
         Ok(())
     }
 
     fn feed(&mut self, mut bytes: &[u8], out: &mut Vec<u8>, on: &mut dyn FnMut(Event)) -> Result<(), Error> {
-        if let Some(sequence) = self.acknowledgements.on_received(bytes.len()) {
-            Control::Acknowledgement(sequence).write(out);
-        }
-        if let Some(handshake) = &mut self.handshake {
-            let agreed = handshake.feed(&mut bytes, out);
-            if agreed.map_err(|e| Error::Broken { at: 0, what: e.to_string() })?.is_none() {
-                return Ok(());
+        loop {
+            let event = self.0.read(&mut bytes);
+            out.append(&mut self.0.take_output());
+            let broken = |what: String| Error::Broken { at: self.0.bytes_read(), what };
+            match event.map_err(|e| broken(e.to_string()))? {
+                None => return Ok(()),
+                Some(ClientEvent::Ready) => on(Event::Started),
+                Some(ClientEvent::Media(message)) => on(media(message.kind, &message.payload)),
+                Some(ClientEvent::Failed(status)) => {
+                    let why = format!("{} {}", status.code, status.description);
+                    return Err(Error::Refused(why.trim().to_owned()));
+                }
+                Some(ClientEvent::Skimmed(_) | ClientEvent::Status(_)) => {}
             }
-            self.handshake = None;
-            self.connect(out);
         }
-        while let Some(message) = self.reader.read(&mut bytes).map_err(|e| self.broken(&e))? {
-            self.message(&message, out, on)?;
-        }
-        Ok(())
     }
 }
 
@@ -215,70 +85,43 @@ pub(crate) fn write_media(kind: Kind, ms: u32, payload: &[u8], stream_id: u32, o
         Kind::Video => csid::VIDEO,
         Kind::Data => csid::DATA,
     };
-    write_message(out, csid, kind.type_id(), stream_id, WireTime(ms), &[payload], CHUNK_BYTES);
+    write_message(
+        out,
+        csid,
+        kind.type_id(),
+        stream_id,
+        WireTime(ms),
+        &[payload],
+        Terms::default().chunk_bytes,
+    );
 }
 
 /// The server's side, up to where media begins.
 #[derive(Debug)]
-pub(crate) struct Host {
-    handshake: Option<ServerHandshake>,
-    reader: ChunkReader,
-}
+pub(crate) struct Host(ServerSession);
 
 impl Host {
     pub(crate) fn new(seed: u64) -> Host {
-        Host {
-            handshake: Some(ServerHandshake::new(seed)),
-            reader: ChunkReader::new(Limits::default(), Keep::Head),
-        }
+        Host(ServerSession::new(Arc::new(SessionConfig::default()), seed))
     }
 
     /// Takes a player's bytes and appends the answers; says whether it plays now.
     pub(crate) fn feed(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> Result<bool, String> {
-        if let Some(handshake) = &mut self.handshake {
-            if handshake.feed(&mut bytes, out).map_err(|e| e.to_string())?.is_none() {
-                return Ok(false);
+        let mut plays = false;
+        while let Some(event) = self.0.read(&mut bytes).map_err(|e| e.to_string())? {
+            match event {
+                session::Event::Connect(request) => self.0.accept_connect(&request, &Terms::default()),
+                session::Event::Play(_) => {
+                    self.0.accept_play();
+                    plays = true;
+                }
+                session::Event::Publish(_) => return Err("limit takes no publishers".into()),
+                _ => {}
             }
-            self.handshake = None;
         }
-        while let Some(message) = self.reader.read(&mut bytes).map_err(|e| e.to_string())? {
-            if let (type_id::COMMAND, Payload::Whole(payload)) = (message.type_id, &message.payload)
-                && answer(&Call::read(payload).map_err(|e| e.to_string())?, out)
-            {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        out.append(&mut self.0.take_output());
+        Ok(plays)
     }
-}
-
-/// Answers a call; says whether it was `play`.
-fn answer(call: &Call, out: &mut Vec<u8>) -> bool {
-    match call.command {
-        Command::Connect(_) => {
-            Control::WindowAck(WINDOW_BYTES).write(out);
-            Control::PeerBandwidth { bytes: WINDOW_BYTES, limit: 2 }.write(out);
-            Control::ChunkSize(CHUNK_BYTES).write(out);
-            Body::call("_result", call.transaction)
-                .object(&[("fmsVer", "FMS/3,5,3,888")])
-                .status("status", "NetConnection.Connect.Success", "Connection succeeded", &[])
-                .write_command(out, 0, CHUNK_BYTES);
-        }
-        Command::CreateStream => {
-            let id = f64::from(STREAM_ID);
-            Body::call("_result", call.transaction).null().number(id).write_command(out, 0, CHUNK_BYTES);
-        }
-        Command::Play(_) => {
-            Control::User(User::StreamBegin(STREAM_ID)).write(out);
-            for code in ["NetStream.Play.Reset", "NetStream.Play.Start"] {
-                let body = Body::call("onStatus", 0.0).null().status("status", code, "Playing", &[]);
-                body.write_command(out, STREAM_ID, CHUNK_BYTES);
-            }
-            return true;
-        }
-        _ => {}
-    }
-    false
 }
 
 #[cfg(test)]
@@ -328,34 +171,16 @@ mod tests {
     }
 
     #[test]
-    fn a_publisher_sends_what_encoders_send_and_hears_a_refusal() {
-        let mut publisher = caller(Wish::Publish);
-        let mut out = Vec::new();
-        let connected = Call { transaction: CONNECT, command: Command::Answer(answer_ok(None)) };
-        publisher.command(connected, &mut out, &mut |_| {}).expect("connected");
-        let created = Call { transaction: CREATE_STREAM, command: Command::Answer(answer_ok(Some(3.0))) };
-        publisher.command(created, &mut out, &mut |_| {}).expect("created");
-        assert_eq!(publisher.stream_id, 3);
-        let mut reader = ChunkReader::new(Limits::default(), Keep::Whole);
-        let mut chunk_size = Vec::new();
-        Control::ChunkSize(CHUNK_BYTES).write(&mut chunk_size);
-        let bytes = [chunk_size, out.clone()].concat();
-        let (mut input, mut names) = (&bytes[..], Vec::new());
-        while let Some(message) = reader.read(&mut input).expect("chunks") {
-            if let (type_id::COMMAND, Payload::Whole(payload)) = (message.type_id, &message.payload) {
-                let command = Call::read(payload).expect("a call").command;
-                names.push(format!("{command:?}").split([' ', '(']).next().unwrap_or_default().to_owned());
+    fn a_publisher_is_not_let_in_by_a_host_and_hears_of_it_at_once() {
+        let (mut publisher, mut host) = (caller(Wish::Publish), Host::new(2));
+        let (mut up, mut down) = (Vec::new(), Vec::new());
+        publisher.connected(&mut up, &mut |_| {}).expect("C0 and C1");
+        let refused = loop {
+            if let Err(why) = host.feed(&std::mem::take(&mut up), &mut down) {
+                break why;
             }
-        }
-        assert_eq!(names, ["ReleaseStream", "FcPublish", "CreateStream", "Publish"]);
-        let status =
-            Status { level: "error".into(), code: "NetStream.Publish.BadName".into(), ..Status::default() };
-        let busy = Call { transaction: 0.0, command: Command::Status(status) };
-        let told = publisher.command(busy, &mut out, &mut |_| {});
-        assert_eq!(told, Err(Error::Refused("NetStream.Publish.BadName".into())));
-    }
-
-    fn answer_ok(number: Option<f64>) -> Answer {
-        Answer { error: false, number, status: Status::default() }
+            publisher.feed(&std::mem::take(&mut down), &mut up, &mut |_| {}).expect("a host speaks RTMP");
+        };
+        assert_eq!(refused, "limit takes no publishers");
     }
 }
