@@ -5,12 +5,28 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+const EXAMPLES: &str = "\
+Examples:
+  The lower bound, read by 1000 players that acknowledge late:
+    srs-load limit --protocol rtmp --time 1m &
+    srs-load play --url rtmp://127.0.0.1:19350/live/s --players 1000 --readers late --pid $!
+
+  Ten encoders and 5000 players of a server, with latency and the server's CPU:
+    srs-load publish --url rtmp://127.0.0.1/live/s --streams 10 --flv film.flv &
+    srs-load play --url 'rtmp://127.0.0.1/live/s[0-9]' --players 5000 --sources 4 --pid $SERVER
+
+  What a viewer costs, against the lower bound, both merging 350 ms:
+    srs-load cost --server 'srs-shard -c merged.toml' --flv film.flv --merge 350ms --readers late
+
+Latency is measured where publisher and players share a host. The made-up stream of `limit` has 68 messages a
+second: 25 pictures and 43 frames of audio.";
+
 /// Loads RTMP and HTTP-FLV servers and says what a viewer costs them.
 ///
 /// Every figure names its readers: players that acknowledge late let the kernel merge small sends (Nagle), which
 /// makes a server that sends each message look up to three times cheaper than with prompt ones.
 #[derive(Debug, Parser)]
-#[command(name = "srs-load", version, max_term_width = 100)]
+#[command(name = "srs-load", version, after_long_help = EXAMPLES)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -18,13 +34,10 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve the least a live server can do: the same bytes to every socket with plain send().
+    // What --help says of each stands at its options.
     Limit(Limit),
-    /// Play: N players over M streams, and measure what they get and what the server spends.
     Play(Play),
-    /// Publish: N streams of an FLV file at real pace, looped, stamped for latency.
     Publish(Publish),
-    /// Measure what one more viewer costs a server, against what it costs `limit`.
     Cost(Cost),
 }
 

@@ -45,6 +45,9 @@ pub(crate) fn run(options: &cli::Cost) -> io::Result<ExitCode> {
                 |players: usize| format!("round {round} of {}, {name}, {players} players", options.rounds);
             let mut runs = Vec::new();
             for players in [few, many] {
+                if net::stopped() {
+                    return Err(io::Error::from(io::ErrorKind::Interrupted));
+                }
                 report::progress(format_args!("{}", at(players)));
                 let subject = if is_server {
                     Subject::server(options, &target)?
