@@ -34,6 +34,9 @@ pub(crate) fn run(options: &cli::Cost) -> io::Result<ExitCode> {
         return Err(io::Error::other(format!("--players {few},{many}: the first number is the smaller one")));
     }
     let target = target::targets(&options.url, None)?.swap_remove(0);
+    if target.scheme != Scheme::Rtmp && options.publish_url.is_none() {
+        return Err(io::Error::other("--url is not RTMP: say with --publish-url where to publish"));
+    }
     let mut rounds = Vec::new();
     for round in 1..=options.rounds {
         let mut server = None;
@@ -95,6 +98,8 @@ struct Slope {
     /// What the load generator itself spent per viewer and second, with many viewers.
     load_cpu_us: f64,
     gaps_over_2s: u64,
+    /// CPUs that others kept busy meanwhile, the publisher included: the figures hold if this is small.
+    other_cpus: f64,
 }
 
 /// From a run with few players and one with many; `None` if the server was not seen in both.
@@ -110,6 +115,7 @@ fn slope(few: &PlayReport, many: &PlayReport) -> Option<Slope> {
         latency_p99_ms: many.latency.p99_ms,
         load_cpu_us: per_second(many.own_cpu_seconds, many) * 1e6 / many.players as f64,
         gaps_over_2s: few.gaps_over_2s + many.gaps_over_2s,
+        other_cpus: per_second(few.other_cpu_seconds, few).max(per_second(many.other_cpu_seconds, many)),
     })
 }
 
@@ -169,15 +175,15 @@ impl fmt::Display for CostReport {
         writeln!(f, "`limit` sends {}, {nagle}. Server: `{}`\n", self.cadence, self.server)?;
         writeln!(
             f,
-            "| round | server µs | limit µs | ratio | server p99 ms | limit p99 ms | user B/viewer | kernel B/viewer | load µs |"
+            "| round | server µs | limit µs | ratio | server p99 ms | limit p99 ms | user B/viewer | kernel B/viewer | load µs | other CPUs |"
         )?;
-        writeln!(f, "|--:|--:|--:|--:|--:|--:|--:|--:|--:|")?;
+        writeln!(f, "|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")?;
         let ms = |p: Option<f64>| p.map_or("–".into(), |p| format!("{p:.1}"));
         for (i, round) in self.rounds.iter().enumerate() {
             let (server, limit) = (&round.server, &round.limit);
             writeln!(
                 f,
-                "| {} | {:.1} | {:.1} | {:.2} | {} | {} | {:.0} | {:.0} | {:.1} |",
+                "| {} | {:.1} | {:.1} | {:.2} | {} | {} | {:.0} | {:.0} | {:.1} | {:.2} |",
                 i + 1,
                 server.cpu_us,
                 limit.cpu_us,
@@ -186,13 +192,14 @@ impl fmt::Display for CostReport {
                 ms(limit.latency_p99_ms),
                 server.anonymous_bytes,
                 server.kernel_bytes,
-                server.load_cpu_us
+                server.load_cpu_us,
+                server.other_cpus.max(limit.other_cpus)
             )?;
         }
         let number = |n: Option<f64>, digits| n.map_or("–".into(), |n| format!("{n:.digits$}"));
         write!(
             f,
-            "| **median** | **{}** | **{}** | **{}** | | | | | |",
+            "| **median** | **{}** | **{}** | **{}** | | | | | | |",
             number(self.median_server_cpu_us, 1),
             number(self.median_limit_cpu_us, 1),
             number(self.median_ratio, 2)

@@ -125,6 +125,7 @@ struct Mark {
     bytes: u64,
     messages: u64,
     own: Watch,
+    machine_busy_seconds: f64,
     server: Option<Watch>,
 }
 
@@ -210,6 +211,7 @@ impl Load<'_> {
                     bytes: self.tally.bytes,
                     messages: self.tally.messages,
                     own: Watch::start(&[std::process::id()])?,
+                    machine_busy_seconds: procstat::machine_busy_seconds(),
                     server: if pids.is_empty() { None } else { Some(Watch::start(pids)?) },
                 });
                 let since_ns = net::now_ns();
@@ -349,6 +351,8 @@ impl Load<'_> {
         let now = net::now_ns().max(now);
         let server = mark.as_ref().and_then(|m| m.server.as_ref()?.read());
         let own = mark.as_ref().and_then(|m| m.own.read());
+        let busy = mark.as_ref().map_or(0.0, |m| procstat::machine_busy_seconds() - m.machine_busy_seconds);
+        let own_cpu_seconds = own.map_or(0.0, |(cpu, _)| cpu);
         let tcp_memory_bytes = procstat::tcp_memory_bytes();
         let (bytes, messages) = (self.tally.bytes, self.tally.messages);
         for player in self.players.iter().filter(|p| p.state == State::Playing) {
@@ -375,7 +379,8 @@ impl Load<'_> {
             latency: t.latency.percentiles(),
             gaps_over_2s: t.gaps,
             longest_gap_seconds: t.longest_gap_ns as f64 / 1e9,
-            own_cpu_seconds: own.map_or(0.0, |(cpu, _)| cpu),
+            own_cpu_seconds,
+            other_cpu_seconds: (busy - own_cpu_seconds - server.map_or(0.0, |(cpu, _)| cpu)).max(0.0),
             server: server.map(|(cpu_seconds, memory)| Server {
                 cpu_seconds,
                 cpu_us_per_player_second: cpu_seconds * 1e6

@@ -21,6 +21,19 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
     Some(user + system)
 }
 
+/// CPU seconds that the whole machine has been busy since it started, a hypervisor's theft among them.
+pub(crate) fn machine_busy_seconds() -> f64 {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    busy_ticks(&stat) as f64 / net::clock_ticks_per_second() as f64
+}
+
+/// user, nice, system, irq, softirq, steal; not idle and iowait, and guest time is part of user.
+fn busy_ticks(stat: &str) -> u64 {
+    let line = stat.lines().find_map(|l| l.strip_prefix("cpu ")).unwrap_or_default();
+    let fields = line.split_ascii_whitespace().take(8).enumerate().filter(|(i, _)| ![3, 4].contains(i));
+    fields.filter_map(|(_, ticks)| ticks.parse::<u64>().ok()).sum()
+}
+
 /// Memory of a process in bytes; PSS and anonymous memory are 0 where the kernel does not say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Memory {
@@ -128,6 +141,13 @@ mod tests {
         let stat = "42 (a) b (c) R 1 42 42 0 -1 4194304 100 0 0 0 170 30 5 6 20 0 1 0 100 1 1";
         assert_eq!(cpu_ticks(stat), Some(200), "user and system, without the children's");
         assert_eq!(cpu_ticks("42 (a) R 1"), None);
+    }
+
+    #[test]
+    fn a_machine_is_busy_with_all_but_idle_and_waiting() {
+        let stat = "cpu  1 20 300 4000 50000 600000 7000000 80000000 9 9\ncpu0 1 1 1 1 1 1 1 1 1 1\n";
+        assert_eq!(busy_ticks(stat), 87_600_321);
+        assert_eq!(busy_ticks(""), 0);
     }
 
     #[test]

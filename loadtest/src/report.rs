@@ -103,6 +103,8 @@ pub(crate) struct PlayReport {
     pub(crate) longest_gap_seconds: f64,
     /// Own CPU time in the window.
     pub(crate) own_cpu_seconds: f64,
+    /// CPU time in the window of everything but this process and the server: on a busy machine no figure holds.
+    pub(crate) other_cpu_seconds: f64,
     pub(crate) server: Option<Server>,
     /// Kernel memory of all TCP sockets of the host, before the first connect and at the window's end.
     pub(crate) tcp_memory_before_bytes: u64,
@@ -142,6 +144,7 @@ impl std::fmt::Display for PlayReport {
             self.own_cpu_seconds,
             100.0 * self.own_cpu_seconds / seconds
         )?;
+        writeln!(f, "others' CPU   {:.2} s, publishers included", self.other_cpu_seconds)?;
         if let Some(server) = self.server {
             writeln!(
                 f,
