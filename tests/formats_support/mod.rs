@@ -57,7 +57,7 @@ pub struct Encoded {
 
 impl Encoded {
     pub fn new(format: Format, frames: &[(Frame, Prelude)]) -> Encoded {
-        let mut encoder = Encoder::new(format).expect("an HTTP format");
+        let mut encoder = Encoder::new(format);
         let (mut block, mut preludes) = (OpenBlock::new(format), Vec::new());
         for (frame, in_force) in frames {
             encoder.frame(frame, in_force, &mut block);
