@@ -1,9 +1,10 @@
 //! Goal: no message from another shard waits longer than the heartbeat allows, although glommio can park an
 //! executor that has runnable tasks.
-//! Method: shard 0 posts one message after another, sleeping 5 to 100 µs in between, to an otherwise idle
-//! shard 1; in half of the runs other threads keep the cores busy. Shard 0's sleeps can be lost just as shard
-//! 1's mail can. 20 runs of a second. The ignored counterpart does the same with the heartbeat off and must
-//! find a run that hangs: `cargo test -p shards --test lost_wakeups -- --ignored --nocapture`
+//! Method: four pairs of shards. The first of a pair posts one message after another, sleeping 5 to 100 µs in
+//! between, to the second, which does nothing else; in half of the runs other threads keep the cores busy. The
+//! first's sleeps can be lost just as the second's mail can. 20 runs of a second. The ignored counterpart does
+//! the same with the heartbeat off and must find runs that hang:
+//! `cargo test -p shards --test lost_wakeups -- --ignored --nocapture`
 
 mod support;
 
@@ -15,6 +16,8 @@ use std::time::{Duration, Instant};
 use support::Lab;
 
 const RUN: Duration = Duration::from_secs(1);
+/// Pairs of shards, each a chance to find the fault.
+const PAIRS: u16 = 4;
 /// Threads that keep the cores busy in every other run.
 const BUSY: usize = 2;
 /// What the scheduler of a loaded machine may add.
@@ -25,7 +28,7 @@ struct Tally {
     posted: AtomicU64,
     arrived: AtomicU64,
     worst_us: AtomicU64,
-    sender_done: AtomicBool,
+    senders_done: AtomicU64,
     idle_again: AtomicBool,
 }
 
@@ -44,23 +47,24 @@ fn run_once(run: usize, heartbeat: bool, awake: bool) -> (bool, Arc<Tally>) {
             .on_turn(|_| Next::Idle)
             .live(async move {
                 let _awake = awake.then(|| live.stay_awake());
-                if live.me() != ShardId(0) {
+                let me = live.me().0;
+                if !me.is_multiple_of(2) {
                     return std::future::pending().await;
                 }
                 let mut pause_us = 0;
                 let began = Instant::now();
                 while began.elapsed() < RUN {
-                    live.post(ShardId(1), Instant::now());
+                    live.post(ShardId(me + 1), Instant::now());
                     from.posted.fetch_add(1, Ordering::SeqCst);
                     // 5 to 100 µs, in no order: about as long as shard 1 takes to wake and park again.
                     pause_us = (pause_us * 61 + 17) % 96;
                     live.sleep(Duration::from_micros(5 + pause_us)).await;
                 }
-                from.sender_done.store(true, Ordering::SeqCst);
+                from.senders_done.fetch_add(1, Ordering::SeqCst);
             })
     };
-    let running = shards::master::run_with(&support::unpinned(2), &[], make, heartbeat).unwrap();
-    let busy: Vec<_> = (0..if run % 2 == 0 { 0 } else { BUSY })
+    let running = shards::master::run_with(&support::unpinned(PAIRS * 2), &[], make, heartbeat).unwrap();
+    let busy: Vec<_> = (0..if run.is_multiple_of(2) { 0 } else { BUSY })
         .map(|_| {
             let tally = Arc::clone(&tally);
             std::thread::spawn(move || {
@@ -71,7 +75,7 @@ fn run_once(run: usize, heartbeat: bool, awake: bool) -> (bool, Arc<Tally>) {
         })
         .collect();
     let all_in = || {
-        tally.sender_done.load(Ordering::SeqCst)
+        tally.senders_done.load(Ordering::SeqCst) == u64::from(PAIRS)
             && tally.arrived.load(Ordering::SeqCst) == tally.posted.load(Ordering::SeqCst)
     };
     let deadline = Instant::now() + RUN + HEARTBEAT_IDLE + SLACK;
