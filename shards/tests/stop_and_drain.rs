@@ -3,8 +3,9 @@
 
 mod support;
 
-use shards::{Control, Ctx, Port};
+use shards::{Control, Ctx, Port, Sent};
 use std::cell::RefCell;
+use std::io::{IoSlice, Read};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -115,6 +116,30 @@ fn connections_spread_evenly_and_none_is_lost_by_draining() {
     assert!(TcpStream::connect(at).is_err());
     running.broadcast(Control::Stop);
     support::join(running);
+}
+
+#[test]
+fn what_waits_in_the_backlog_is_handed_over() {
+    support::on_one_shard(|ctx, listener| async move {
+        let at = listener.at();
+        let dial = move || (0..100).map(|_| TcpStream::connect(at).unwrap()).collect::<Vec<TcpStream>>();
+        let clients = ctx.offload(dial).await.unwrap();
+        let waiting = listener.stop();
+        assert_eq!(waiting.len(), clients.len());
+        assert_eq!(ctx.counters().accepted.get(), clients.len() as u64);
+        assert!(listener.accept().await.is_none());
+        assert!(listener.stop().is_empty());
+        for conn in &waiting {
+            assert_eq!(conn.try_send(&[IoSlice::new(b"served")]).unwrap(), Sent::All);
+        }
+        let read = ctx.offload(move || {
+            clients.into_iter().all(|mut client| {
+                let mut got = [0; 6];
+                client.read_exact(&mut got).is_ok() && got == *b"served"
+            })
+        });
+        assert_eq!(read.await, Ok(true));
+    });
 }
 
 #[test]
