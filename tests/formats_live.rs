@@ -7,7 +7,7 @@ use bytes::Bytes;
 use formats_support::*;
 use srs_shard::formats::flv::{Role, inspect};
 use srs_shard::formats::flv_file::{Event, FlvReader, MAX_BODY_BYTES};
-use srs_shard::formats::message::{Frame, Kind, MediaTime};
+use srs_shard::formats::message::{Frame, Kind, MediaTime, WireTime};
 use srs_shard::stream::encode::Format;
 use srs_shard::stream::prelude::Prelude;
 
@@ -42,7 +42,7 @@ fn flv_is_the_publishers_tags_behind_a_head_of_ones_own() {
     let header = Role::SequenceHeader;
     assert_eq!(
         roles,
-        [(Kind::Data, Role::Other, time), (Kind::Audio, header, time), (Kind::Video, header, time)]
+        [(Kind::Data, Role::Other, WireTime(0)), (Kind::Audio, header, time), (Kind::Video, header, time)]
     );
     let jump = [b"FLV\x01\x05\0\0\0\x09\0\0\0\0".to_vec(), encoded.start(key, false)].concat();
     assert_eq!(read_flv(&jump)[1..], head[2..], "a jump brings the sequence headers");

@@ -266,7 +266,7 @@ pub(crate) mod tests {
         assert_eq!(types(&[0, 0, 0, 2, 9, 0xf0, 0, 0, 0, 2, 0x41, 1], false), [9, 1], "one delimiter, ours");
         let own = [0, 0, 0, 1, 0x67, 0, 0, 0, 1, 0x68, 0, 0, 0, 1, 0x65];
         assert_eq!(types(&own, true), [9, 7, 8, 5], "its own sets are in force");
-        assert_eq!(types(&[0, 0, 0, 9, 1], true), [], "a broken length leaves nothing to send");
+        assert!(types(&[0, 0, 0, 9, 1], true).is_empty(), "a broken length leaves nothing to send");
     }
 
     proptest! {

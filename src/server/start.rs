@@ -81,7 +81,7 @@ fn ports(config: &Config) -> Vec<Port> {
     on.flat_map(|(name, _, addresses)| {
         let sockets = |address: &ListenAddr| -> Vec<SocketAddr> {
             let bare = matches!(address, ListenAddr::Port(_));
-            address.sockets().into_iter().filter(|at| ipv6 || !bare || at.is_ipv4()).collect()
+            address.sockets().filter(|at| ipv6 || !bare || at.is_ipv4()).collect()
         };
         addresses.iter().flat_map(sockets).map(move |at| Port { name, at }).collect::<Vec<_>>()
     })

@@ -136,7 +136,7 @@ fn off_forgets_nothing_at_a_republish_and_atc_is_off() {
     for jitter in [Jitter::Off, Jitter::Atc] {
         let mut timeline = Timeline::new(jitter);
         let mut place = |wire: u32| timeline.place(Kind::Video, Role::Coded, WireTime(wire), 0).0;
-        assert_eq!(place(u32::MAX), u32::MAX.into());
+        assert_eq!(place(u32::MAX), i64::from(u32::MAX));
         assert_eq!(place(39), (1 << 32) + 39);
         assert_eq!(place(5), (1 << 32) + 5);
         timeline.republish();

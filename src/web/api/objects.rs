@@ -136,8 +136,8 @@ fn publish(style: IdStyle, client: Option<ClientId>) -> Object {
 
 fn video(info: &VideoInfo) -> Json {
     let object = Object::new()
-        .with("codec", &*info.codec)
-        .with("profile", &*info.profile)
+        .with("codec", info.codec)
+        .with("profile", info.profile)
         .with("level", &*info.level)
         .with("width", info.width)
         .with("height", info.height);
@@ -146,10 +146,10 @@ fn video(info: &VideoInfo) -> Json {
 
 fn audio(info: &AudioInfo) -> Json {
     let object = Object::new()
-        .with("codec", &*info.codec)
+        .with("codec", info.codec)
         .with("sample_rate", info.sample_rate)
         .with("channel", u32::from(info.channel))
-        .with("profile", &*info.profile);
+        .with("profile", info.profile);
     object.into()
 }
 

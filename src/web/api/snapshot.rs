@@ -413,30 +413,6 @@ mod tests {
         assert_eq!(vhost_id("a", IdStyle::String).len(), 11);
     }
 
-    #[test]
-    fn lag_falls_into_the_bucket_that_bounds_it() {
-        let mut lag = LagHistogram::default();
-        for ms in [0, 50, 51, 30_000, 30_001, u32::MAX] {
-            lag.observe(ms);
-        }
-        assert_eq!(lag.counts, [2, 1, 0, 0, 0, 0, 0, 0, 0, 1, 2]);
-        let mut twice = lag.clone();
-        twice.merge(&lag);
-        assert_eq!(twice.counts.iter().sum::<u64>(), 12);
-        assert_eq!(twice.sum_ms, 2 * lag.sum_ms);
-    }
-
-    #[test]
-    fn srs_s_words_for_codecs() {
-        assert_eq!(avc_profile(66, 0xc0), "Baseline(Constrained)");
-        assert_eq!(
-            (avc_profile(100, 0), avc_profile(110, 0x10), avc_profile(1, 0)),
-            ("High", "High(10+Intra)", "Other")
-        );
-        assert_eq!((avc_level(31), avc_level(10), avc_level(99)), ("3.1", "1", "Other"));
-        assert_eq!((aac_profile(2), aac_profile(29)), ("LC", "HEv2"));
-    }
-
     proptest! {
         #[test]
         fn ids_of_clients_are_read_back(n in any::<u64>(), small in 0..2 * EIGHT_CHARS) {

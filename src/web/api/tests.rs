@@ -1,6 +1,7 @@
 use super::snapshot::*;
 use super::*;
 use crate::http::request::{Event, Parser};
+use crate::stats::rates::LagHistogram;
 use crate::stats::reason::{CloseReason, DropReason, Tally};
 use crate::stats::system::{ProcTexts, Sample};
 use crate::web::live::{DEFAULT_VHOST, LiveFormat};
@@ -159,16 +160,18 @@ fn shards() -> Vec<(u16, Result<ShardSnapshot, ()>)> {
         bitrate_kbps: 250,
         fps: 25.0,
         gop_ms: 2000,
+        since_ms: 7000,
+        codecs: "avc1.64001f,mp4a.40.2".into(),
         keyframe_age_ms: Some(100),
         drops,
         video: Some(VideoInfo {
-            codec: "H264".into(),
+            codec: "H264",
             profile: "High",
             level: "3.1".to_owned(),
             width: 1280,
             height: 720,
         }),
-        audio: Some(AudioInfo { codec: "AAC".into(), sample_rate: 44100, channels: 2, profile: "LC" }),
+        audio: Some(AudioInfo { codec: "AAC", sample_rate: 44100, channel: 2, profile: "LC" }),
     };
     let mut counters = ShardCounters {
         connections: 3,
@@ -555,8 +558,8 @@ fn metrics_line_by_line() {
         "srs_stream_drops_total{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",reason=\"malformed\"} 1",
         "srs_stream_send_bytes_total{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\"} 300",
         "# TYPE srs_stream_viewer_lag_seconds histogram",
-        "srs_stream_viewer_lag_seconds_bucket{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",le=\"0.05\"} 3",
-        "srs_stream_viewer_lag_seconds_bucket{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",le=\"0.5\"} 6",
+        "srs_stream_viewer_lag_seconds_bucket{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",le=\"0.04\"} 3",
+        "srs_stream_viewer_lag_seconds_bucket{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",le=\"0.7\"} 6",
         "srs_stream_viewer_lag_seconds_bucket{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",le=\"+Inf\"} 6",
         "srs_stream_viewer_lag_seconds_sum{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\"} 1.32",
         "srs_stream_viewer_lag_seconds_count{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\"} 6",
