@@ -5,12 +5,28 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+const EXAMPLES: &str = "\
+Examples:
+  The lower bound, read by 1000 players that acknowledge late:
+    srs-load limit --protocol rtmp --time 1m &
+    srs-load play --url rtmp://127.0.0.1:19350/live/s --players 1000 --readers late --pid $!
+
+  Ten encoders and 5000 players of a server, with latency and the server's CPU:
+    srs-load publish --url rtmp://127.0.0.1/live/s --streams 10 --flv film.flv &
+    srs-load play --url 'rtmp://127.0.0.1/live/s[0-9]' --players 5000 --sources 4 --pid $SERVER
+
+  What a viewer costs, against the lower bound, both merging 350 ms:
+    srs-load cost --server 'srs-shard -c merged.toml' --flv film.flv --merge 350ms --readers late
+
+Latency is measured where publisher and players share a host. The made-up stream of `limit` has 68 messages a
+second: 25 pictures and 43 frames of audio.";
+
 /// Loads RTMP and HTTP-FLV servers and says what a viewer costs them.
 ///
 /// Every figure names its readers: players that acknowledge late let the kernel merge small sends (Nagle), which
 /// makes a server that sends each message look up to three times cheaper than with prompt ones.
 #[derive(Debug, Parser)]
-#[command(name = "srs-load", version, max_term_width = 100)]
+#[command(name = "srs-load", version, after_long_help = EXAMPLES)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -18,10 +34,11 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve the least a live server can do: the same bytes to every socket with plain send().
+    // What --help says of each stands at its options.
     Limit(Limit),
-    /// Play: N players over M streams, and measure what they get and what the server spends.
     Play(Play),
+    Publish(Publish),
+    Cost(Cost),
 }
 
 /// Serve the least a live server can do: the same bytes to every socket with plain send().
@@ -40,6 +57,9 @@ pub(crate) struct Limit {
     /// Bit rate of the made-up stream, in kbit/s of message bytes.
     #[arg(long, default_value_t = 250, value_parser = clap::value_parser!(u32).range(8..=1_000_000))]
     pub(crate) kbps: u32,
+    /// Take message sizes and times from an FLV file instead of making them up.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["kbps", "rate"])]
+    pub(crate) flv: Option<PathBuf>,
     /// Messages per second of the made-up stream: 25 of 68 are video, the rest audio.
     #[arg(long, default_value_t = 68, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) rate: u32,
@@ -114,10 +134,105 @@ pub(crate) struct Play {
     pub(crate) json: Option<PathBuf>,
 }
 
+/// Publish: N streams of an FLV file at real pace, looped, stamped for latency.
+///
+/// Timestamps go on through the loops. Each H.264 or HEVC picture carries the time at which it was sent, in an SEI
+/// message of its own (user_data_unregistered), by which `play` on the same host knows its latency, whatever the
+/// server does to timestamps and containers. Exit status as in `play`.
+#[derive(Debug, Args)]
+pub(crate) struct Publish {
+    /// Where to publish: rtmp://HOST[:PORT]/APP/STREAM, `[A-B]` in it for the numbers A to B.
+    #[arg(long)]
+    pub(crate) url: String,
+    /// Publish N streams: appends 0 to N-1 to the stream name, instead of `[A-B]`.
+    #[arg(long, value_name = "N")]
+    pub(crate) streams: Option<u32>,
+    /// The FLV file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) flv: PathBuf,
+    /// New streams per second.
+    #[arg(long, default_value = "100/s", value_name = "RATE", value_parser = rate)]
+    pub(crate) ramp: f64,
+    /// End after this time; without it, on SIGINT or SIGTERM.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) time: Option<Duration>,
+    /// Write the end report as JSON to a file, or to standard output with `-`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// Measure what one more viewer costs a server, against what it costs `limit`.
+///
+/// In each round the server and `limit` are started, played by few and by many players, and ended, one after the
+/// other; CPU per viewer is the slope between the two, (CPU at many - CPU at few) / (many - few), of the server's
+/// process and its descendants. The report is a Markdown table with each round's ratio and the medians.
+///
+/// The server publishes nothing by itself: `publish` sends it the FLV file, whose sizes and pace `limit` takes too.
+/// Give `limit` the cadence and the Nagle setting that the server is configured for.
+#[derive(Debug, Args)]
+pub(crate) struct Cost {
+    /// Command line of the server, which must stay in the foreground; run by `sh -c`.
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) server: String,
+    /// What to play from it; the scheme decides what `limit` speaks (raw bytes for http).
+    #[arg(long, default_value = "rtmp://127.0.0.1:1935/live/cost")]
+    pub(crate) url: String,
+    /// Where to publish, if that is another URL (always RTMP).
+    #[arg(long, value_name = "URL")]
+    pub(crate) publish_url: Option<String>,
+    /// The stream: an FLV file, looped.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) flv: PathBuf,
+    /// Few and many: the two numbers of players.
+    #[arg(long, default_value = "100,1000", value_name = "FEW,MANY", value_parser = pair)]
+    pub(crate) players: (usize, usize),
+    /// Rounds.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: u32,
+    /// Length of each measured window.
+    #[arg(long, default_value = "30s", value_name = "TIME", value_parser = duration)]
+    pub(crate) time: Duration,
+    /// Time between the last player's start and the measured window.
+    #[arg(long, default_value = "3s", value_name = "TIME", value_parser = duration)]
+    pub(crate) settle: Duration,
+    /// How players read, as in `play`.
+    #[arg(long, value_enum, default_value_t = Readers::Prompt)]
+    pub(crate) readers: Readers,
+    /// Receive buffer of late readers, as in `play`.
+    #[arg(long, default_value_t = 262_144, value_name = "BYTES")]
+    pub(crate) rcvbuf: usize,
+    /// Players that parse, as in `play`.
+    #[arg(long, default_value_t = 10, value_name = "K")]
+    pub(crate) sample: usize,
+    /// Source addresses, as in `play`.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=250))]
+    pub(crate) sources: u8,
+    /// Merge `limit`'s sends to one per interval; without it, one per message.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) merge: Option<Duration>,
+    /// Nagle's algorithm in `limit`.
+    #[arg(long, value_enum, default_value_t = Switch::On)]
+    pub(crate) nagle: Switch,
+    /// Where `limit` listens.
+    #[arg(long, default_value = "127.0.0.1:19350", value_name = "ADDR")]
+    pub(crate) limit_listen: SocketAddr,
+    /// Run the measured server on this CPU only.
+    #[arg(long, value_name = "CPU")]
+    pub(crate) pin_server: Option<usize>,
+    /// Run players and publisher on this CPU only.
+    #[arg(long, value_name = "CPU")]
+    pub(crate) pin_load: Option<usize>,
+    /// Write the end report as JSON to a file, or to standard output with `-`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Protocol {
     /// Numbered and timed messages, right after connect.
     Raw,
+    /// Handshake, connect and play, then the messages as RTMP chunks.
+    Rtmp,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -161,6 +276,13 @@ pub(crate) fn rate(text: &str) -> Result<f64, String> {
         Ok(n) if n > 0.0 && n.is_finite() => Ok(n / per_seconds),
         _ => Err(format!("'{text}' is not a rate above 0")),
     }
+}
+
+/// Parses two numbers, `100,1000`.
+fn pair(text: &str) -> Result<(usize, usize), String> {
+    let number = |n: &str| n.trim().parse::<usize>().map_err(|e| format!("'{n}': {e}"));
+    let (few, many) = text.split_once(',').ok_or("give two numbers, FEW,MANY")?;
+    Ok((number(few)?, number(many)?))
 }
 
 #[cfg(test)]

@@ -3,16 +3,20 @@
 //! One log of the stream's last bytes, and per client an offset into it: a tick is one send per client, of the
 //! bytes between its offset and the end. Nothing is allocated, counted atomically or looked up per send.
 
-use crate::cli::{self, Switch};
+use crate::cli::{self, Protocol, Switch};
+use crate::film::Film;
 use crate::net::{self, Moved};
-use crate::pace::{Kind, Loop, Pacer};
+use crate::pace::{Kind, Pacer};
 use crate::procstat;
 use crate::report::{self, LimitReport};
+use crate::stamp;
 use crate::wire::raw;
+use crate::wire::rtmp::{self, Host};
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll, Registry, Token};
 use socket2::Socket;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -21,6 +25,10 @@ use std::time::Duration;
 const KEPT_BYTES: usize = 8 << 20;
 /// The report goes by in this many nanoseconds.
 const SECOND_NS: u64 = 1_000_000_000;
+/// Of the listener; those of clients that have not come to play yet are their indices.
+const LISTENER: Token = Token(usize::MAX);
+/// Requests of players are short.
+const SCRATCH_BYTES: usize = 16 << 10;
 
 /// Runs the server until its time is over or a signal comes.
 pub(crate) fn run(options: &cli::Limit) -> io::Result<ExitCode> {
@@ -28,12 +36,12 @@ pub(crate) fn run(options: &cli::Limit) -> io::Result<ExitCode> {
     net::raise_open_files();
     let listener = net::listen(options.listen)?;
     let mut poll = Poll::new()?;
-    poll.registry().register(&mut SourceFd(&listener.as_raw_fd()), Token(0), Interest::READABLE)?;
+    poll.registry().register(&mut SourceFd(&listener.as_raw_fd()), LISTENER, Interest::READABLE)?;
     let cadence = options.merge.map_or("each message".into(), |m| format!("merged at {} ms", m.as_millis()));
     let nagle = if options.nagle == Switch::On { "Nagle" } else { "TCP_NODELAY" };
     report::progress(format_args!("listening on {}: {cadence}, {nagle}", options.listen));
 
-    let mut server = Server::new(options);
+    let mut server = Server::new(options)?;
     let mut events = Events::with_capacity(64);
     let mut progress_ns = server.start_ns + SECOND_NS;
     let end_ns = options.time.map(|t| server.start_ns + t.as_nanos() as u64);
@@ -53,9 +61,14 @@ pub(crate) fn run(options: &cli::Limit) -> io::Result<ExitCode> {
             Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
             _ => {}
         }
-        if !events.is_empty() {
-            while let Some(socket) = net::accept(&listener)? {
-                server.accepted(socket, options)?;
+        for event in &events {
+            match event.token() {
+                LISTENER => {
+                    while let Some(socket) = net::accept(&listener)? {
+                        server.accepted(socket, options, poll.registry())?;
+                    }
+                }
+                Token(index) => server.opening(index, poll.registry()),
             }
         }
     }
@@ -64,7 +77,11 @@ pub(crate) fn run(options: &cli::Limit) -> io::Result<ExitCode> {
 }
 
 struct Server {
-    stream: Loop,
+    film: Film,
+    protocol: Protocol,
+    /// RTMP clients that do not play yet.
+    openings: Vec<Option<Opening>>,
+    scratch: Vec<MaybeUninit<u8>>,
     pacer: Pacer,
     start_ns: u64,
     /// The interval between two ticks, 0 for a tick per message.
@@ -75,6 +92,15 @@ struct Server {
     done: LimitReport,
 }
 
+/// A client that has not come to `play` yet.
+struct Opening {
+    socket: Socket,
+    host: Host,
+    /// What its socket has not taken yet.
+    out: Vec<u8>,
+    playing: bool,
+}
+
 struct Client {
     socket: Socket,
     /// Offset in the log of the first byte that its socket has not taken.
@@ -82,11 +108,18 @@ struct Client {
 }
 
 impl Server {
-    fn new(options: &cli::Limit) -> Server {
+    fn new(options: &cli::Limit) -> io::Result<Server> {
         let start_ns = net::now_ns();
         let merge_ns = options.merge.map_or(0, |m| m.as_nanos() as u64);
-        Server {
-            stream: Loop::made_up(options.kbps, options.rate, raw::HEAD_BYTES),
+        let film = match &options.flv {
+            Some(path) => Film::load(path)?,
+            None => Film::made_up(options.kbps, options.rate),
+        };
+        Ok(Server {
+            film,
+            protocol: options.protocol,
+            openings: Vec::new(),
+            scratch: vec![MaybeUninit::uninit(); SCRATCH_BYTES],
             pacer: Pacer::new(start_ns),
             start_ns,
             merge_ns,
@@ -94,27 +127,51 @@ impl Server {
             log: Log::default(),
             clients: Vec::new(),
             done: LimitReport::default(),
-        }
+        })
     }
 
-    fn accepted(&mut self, socket: Socket, options: &cli::Limit) -> io::Result<()> {
+    fn accepted(&mut self, socket: Socket, options: &cli::Limit, registry: &Registry) -> io::Result<()> {
         socket.set_tcp_nodelay(options.nagle == Switch::Off)?;
         if options.notsent_lowat > 0 {
             socket.set_tcp_notsent_lowat(options.notsent_lowat)?;
         }
         self.done.accepted += 1;
-        self.clients.push(Client { socket, at: self.log.end() });
+        if self.protocol == Protocol::Raw {
+            self.clients.push(Client { socket, at: self.log.end() });
+            return Ok(());
+        }
+        let free = self.openings.iter().position(Option::is_none).unwrap_or(self.openings.len());
+        let both = Interest::READABLE | Interest::WRITABLE;
+        registry.register(&mut SourceFd(&socket.as_raw_fd()), Token(free), both)?;
+        let opening = Opening { socket, host: Host::new(net::now_ns()), out: Vec::new(), playing: false };
+        match self.openings.get_mut(free) {
+            Some(place) => *place = Some(opening),
+            None => self.openings.push(Some(opening)),
+        }
         Ok(())
+    }
+
+    /// A client that does not play yet is ready: lets it speak, and move to the others when it plays and all
+    /// that was private to it is sent.
+    fn opening(&mut self, index: usize, registry: &Registry) {
+        let Some(mut opening) = self.openings.get_mut(index).and_then(Option::take) else { return };
+        let goes_on = opening.read(&mut self.scratch, &self.film) && opening.flush();
+        if goes_on && opening.playing && opening.out.is_empty() {
+            let _ = registry.deregister(&mut SourceFd(&opening.socket.as_raw_fd()));
+            self.clients.push(Client { socket: opening.socket, at: self.log.end() });
+        } else if goes_on {
+            self.openings[index] = Some(opening);
+        }
     }
 
     /// When the next turn has something to do.
     fn due_ns(&self) -> u64 {
-        if self.merge_ns > 0 { self.tick_ns } else { self.pacer.due_ns(&self.stream) }
+        if self.merge_ns > 0 { self.tick_ns } else { self.pacer.due_ns(&self.film.pace) }
     }
 
     /// Appends every message that is due; sends each, or all of them if the interval is over.
     fn turn(&mut self, now: u64) {
-        while self.pacer.due_ns(&self.stream) <= now {
+        while self.pacer.due_ns(&self.film.pace) <= now {
             self.append();
             if self.merge_ns == 0 {
                 self.send_all();
@@ -128,12 +185,25 @@ impl Server {
 
     /// Appends the next message, as sent when it was due: a late turn counts as latency.
     fn append(&mut self) {
-        let beat = self.stream.beats[self.pacer.index()];
-        let due_ns = self.pacer.due_ns(&self.stream);
+        let beat = self.film.pace.beats[self.pacer.index()];
+        let due_ns = self.pacer.due_ns(&self.film.pace);
         self.log.make_room();
-        raw::write(&mut self.log.bytes, beat.bytes, self.done.messages, due_ns, beat.kind != Kind::Audio);
+        match self.protocol {
+            Protocol::Raw => {
+                let picture = beat.kind != Kind::Audio;
+                raw::write(&mut self.log.bytes, beat.bytes, self.done.messages, due_ns, picture);
+            }
+            Protocol::Rtmp => {
+                let ms = (self.pacer.stream_us(&self.film.pace) / 1000) as u32;
+                let shot = &mut self.film.shots[self.pacer.index()];
+                if let Some(at) = shot.stamp_at {
+                    stamp::write(&mut shot.payload, at, due_ns);
+                }
+                rtmp::write_media(shot.kind, ms, &shot.payload, rtmp::STREAM_ID, &mut self.log.bytes);
+            }
+        }
         self.done.messages += 1;
-        self.pacer.step(&self.stream);
+        self.pacer.step(&self.film.pace);
     }
 
     fn send_all(&mut self) {
@@ -182,6 +252,43 @@ impl Server {
             own_cpu_seconds: procstat::cpu_seconds(std::process::id()).unwrap_or(0.0),
             ..self.done.clone()
         }
+    }
+}
+
+impl Opening {
+    /// Reads requests; false if the client is of no more use.
+    fn read(&mut self, scratch: &mut [MaybeUninit<u8>], film: &Film) -> bool {
+        loop {
+            let (moved, bytes) = net::receive(&self.socket, scratch);
+            match moved {
+                Moved::Nothing => return true,
+                Moved::Bytes(0) | Moved::Gone => return false,
+                // What a player says after `play` changes nothing here.
+                Moved::Bytes(_) if self.playing => {}
+                Moved::Bytes(_) => match self.host.feed(bytes, &mut self.out) {
+                    Ok(false) => {}
+                    Ok(true) => {
+                        self.playing = true;
+                        for shot in &film.prelude {
+                            rtmp::write_media(shot.kind, 0, &shot.payload, rtmp::STREAM_ID, &mut self.out);
+                        }
+                    }
+                    Err(_) => return false,
+                },
+            }
+        }
+    }
+
+    /// Sends what waits; false if the client is gone.
+    fn flush(&mut self) -> bool {
+        while !self.out.is_empty() {
+            match net::send(&self.socket, &self.out) {
+                Moved::Bytes(n) => drop(self.out.drain(..n)),
+                Moved::Nothing => return true,
+                Moved::Gone => return false,
+            }
+        }
+        true
     }
 }
 

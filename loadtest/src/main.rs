@@ -6,12 +6,16 @@
 //! was sent, `net` the sockets, `procstat` what the kernel says of a process, `report` the figures.
 
 mod cli;
+mod cost;
+mod film;
 mod limit;
 mod net;
 mod pace;
 mod play;
 mod procstat;
+mod publish;
 mod report;
+mod stamp;
 mod target;
 mod wire;
 
@@ -22,6 +26,8 @@ fn main() -> ExitCode {
     let done = match cli::Cli::parse().command {
         cli::Command::Limit(options) => limit::run(&options),
         cli::Command::Play(options) => play::run(&options),
+        cli::Command::Publish(options) => publish::run(&options),
+        cli::Command::Cost(options) => cost::run(&options),
     };
     match done {
         Ok(code) => code,

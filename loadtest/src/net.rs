@@ -7,6 +7,8 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Flags of every send: never wait, never raise SIGPIPE.
@@ -149,6 +151,32 @@ pub(crate) fn raise_open_files() -> u64 {
         }
     }
     limit.rlim_cur
+}
+
+/// Lets a command run on one CPU only.
+pub(crate) fn pin(command: &mut Command, cpu: usize) {
+    // SAFETY: an all-zero cpu_set_t is an empty one; CPU_SET is bounded by the minimum.
+    let set = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(cpu.min(libc::CPU_SETSIZE as usize - 1), &mut set);
+        set
+    };
+    let pin = move || {
+        // SAFETY: `set` is a valid cpu_set_t of the size given; the call is async-signal-safe, as it must be
+        // between fork and exec.
+        match unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: the closure only makes one system call on memory of its own.
+    unsafe { command.pre_exec(pin) };
+}
+
+/// Asks a process to end (SIGTERM).
+pub(crate) fn terminate(pid: u32) {
+    // SAFETY: kill has no memory effects. The caller has not reaped the process, so the id is still its.
+    unsafe { libc::kill(pid as libc::pid_t, libc::SIGTERM) };
 }
 
 /// Clock ticks per second of the times in /proc.

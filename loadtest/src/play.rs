@@ -9,7 +9,9 @@ use crate::net::{self, Moved};
 use crate::procstat::{self, Watch};
 use crate::report::{self, PlayReport, Server, Times};
 use crate::target::{self, Scheme, Target};
+use crate::wire::flv::HttpFlv;
 use crate::wire::raw::Raw;
+use crate::wire::rtmp::{self, Caller, Wish};
 use crate::wire::{self, Event, Wire};
 use mio::event::Event as Readiness;
 use mio::unix::SourceFd;
@@ -28,6 +30,8 @@ const SWEEP_NS: u64 = 500_000_000;
 const GAP_NS: u64 = 2_000_000_000;
 /// One receive takes up to this much; pages that are never written cost nothing.
 const SCRATCH_BYTES: usize = 1 << 20;
+/// nginx closes RTMP clients from which nothing came for a minute and a half.
+const ACKNOWLEDGE_SECONDS: u64 = 20;
 /// Reasons of failures that the report names.
 const MAX_REASONS: usize = 5;
 /// Connects started in one turn, so that a storm does not starve the players that already read.
@@ -38,9 +42,6 @@ const SECOND_NS: u64 = 1_000_000_000;
 pub(crate) fn run(options: &cli::Play) -> io::Result<ExitCode> {
     net::catch_signals();
     let targets = target::targets(&options.url, options.streams)?;
-    if targets.iter().any(|t| t.scheme != Scheme::Raw) {
-        return Err(io::Error::other("only raw:// can be played yet"));
-    }
     let files = net::raise_open_files();
     if files < options.players as u64 + 32 {
         let why = format!(
@@ -61,6 +62,7 @@ struct Player {
     connect_ns: u64,
     /// When its last bytes came; when it started, before that.
     last_ns: u64,
+    bytes: u64,
     state: State,
     sampled: bool,
     seen_picture: bool,
@@ -123,6 +125,7 @@ struct Mark {
     bytes: u64,
     messages: u64,
     own: Watch,
+    machine_busy_seconds: f64,
     server: Option<Watch>,
 }
 
@@ -158,6 +161,7 @@ impl Load<'_> {
             if now >= progress_ns {
                 progress_ns += SECOND_NS;
                 self.fail_overdue(now);
+                self.acknowledge((now - self.start_ns) / SECOND_NS);
                 self.progress(now, self.tally.bytes - told);
                 told = self.tally.bytes;
             }
@@ -207,6 +211,7 @@ impl Load<'_> {
                     bytes: self.tally.bytes,
                     messages: self.tally.messages,
                     own: Watch::start(&[std::process::id()])?,
+                    machine_busy_seconds: procstat::machine_busy_seconds(),
                     server: if pids.is_empty() { None } else { Some(Watch::start(pids)?) },
                 });
                 let since_ns = net::now_ns();
@@ -244,28 +249,26 @@ impl Load<'_> {
             _ => None,
         };
         let both = Interest::READABLE | Interest::WRITABLE;
-        let opened =
-            net::connect(target.address, source, late.then_some(self.options.rcvbuf)).and_then(|socket| {
-                self.poll.registry().register(
-                    &mut SourceFd(&socket.as_raw_fd()),
-                    Token(self.players.len()),
-                    both,
-                )?;
-                Ok(socket)
-            });
+        let receive_buffer = late.then_some(self.options.rcvbuf);
+        let opened = net::connect(target.address, source, receive_buffer).and_then(|socket| {
+            let token = Token(self.players.len());
+            self.poll.registry().register(&mut SourceFd(&socket.as_raw_fd()), token, both)?;
+            Ok((socket, wire_for(target, now)?))
+        });
         self.attempts += 1;
-        let socket = match opened {
-            Ok(socket) => socket,
+        let (socket, wire) = match opened {
+            Ok(opened) => opened,
             Err(e) => return self.tally.fail(format!("connect: {e}")),
         };
         self.players.push(Player {
             socket,
             connect_ns: now,
             last_ns: now,
+            bytes: 0,
             state: State::Connecting,
             sampled,
             seen_picture: false,
-            wire: Some(wire_for(target)),
+            wire: Some(wire),
             out: Vec::new(),
         });
     }
@@ -310,6 +313,20 @@ impl Load<'_> {
         }
     }
 
+    /// Lets the RTMP players whose turn it is acknowledge what they discarded, each every [`ACKNOWLEDGE_SECONDS`].
+    fn acknowledge(&mut self, second: u64) {
+        if self.targets.iter().all(|t| t.scheme != Scheme::Rtmp) {
+            return;
+        }
+        let turn = (second % ACKNOWLEDGE_SECONDS) as usize;
+        for player in self.players.iter_mut().skip(turn).step_by(ACKNOWLEDGE_SECONDS as usize) {
+            if player.state == State::Playing && player.wire.is_none() {
+                rtmp::acknowledge(player.bytes, &mut player.out);
+                player.flush(&mut self.tally);
+            }
+        }
+    }
+
     fn progress(&self, now: u64, bytes: u64) {
         let phase = match self.phase {
             Phase::Ramp => "ramp",
@@ -334,6 +351,8 @@ impl Load<'_> {
         let now = net::now_ns().max(now);
         let server = mark.as_ref().and_then(|m| m.server.as_ref()?.read());
         let own = mark.as_ref().and_then(|m| m.own.read());
+        let busy = mark.as_ref().map_or(0.0, |m| procstat::machine_busy_seconds() - m.machine_busy_seconds);
+        let own_cpu_seconds = own.map_or(0.0, |(cpu, _)| cpu);
         let tcp_memory_bytes = procstat::tcp_memory_bytes();
         let (bytes, messages) = (self.tally.bytes, self.tally.messages);
         for player in self.players.iter().filter(|p| p.state == State::Playing) {
@@ -360,7 +379,8 @@ impl Load<'_> {
             latency: t.latency.percentiles(),
             gaps_over_2s: t.gaps,
             longest_gap_seconds: t.longest_gap_ns as f64 / 1e9,
-            own_cpu_seconds: own.map_or(0.0, |(cpu, _)| cpu),
+            own_cpu_seconds,
+            other_cpu_seconds: (busy - own_cpu_seconds - server.map_or(0.0, |(cpu, _)| cpu)).max(0.0),
             server: server.map(|(cpu_seconds, memory)| Server {
                 cpu_seconds,
                 cpu_us_per_player_second: cpu_seconds * 1e6
@@ -486,6 +506,7 @@ impl Player {
     }
 
     fn got(&mut self, bytes: usize, now: u64, tally: &mut Tally) {
+        self.bytes += bytes as u64;
         tally.bytes += bytes as u64;
         if self.state == State::Playing {
             tally.silent(now.saturating_sub(self.last_ns));
@@ -559,10 +580,12 @@ fn sampled(index: usize, players: usize, sample: usize) -> bool {
     upto(index + 1) > upto(index)
 }
 
-fn wire_for(target: &Target) -> Box<dyn Wire> {
-    match target.scheme {
-        Scheme::Raw | Scheme::Rtmp | Scheme::Http => Box::new(Raw::default()),
-    }
+fn wire_for(target: &Target, seed: u64) -> io::Result<Box<dyn Wire>> {
+    Ok(match target.scheme {
+        Scheme::Raw => Box::new(Raw::default()),
+        Scheme::Http => Box::new(HttpFlv::new(target)),
+        Scheme::Rtmp => Box::new(Caller::new(target, Wish::Play, seed).map_err(io::Error::other)?),
+    })
 }
 
 #[cfg(test)]

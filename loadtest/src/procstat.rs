@@ -21,6 +21,19 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
     Some(user + system)
 }
 
+/// CPU seconds that the whole machine has been busy since it started, a hypervisor's theft among them.
+pub(crate) fn machine_busy_seconds() -> f64 {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    busy_ticks(&stat) as f64 / net::clock_ticks_per_second() as f64
+}
+
+/// user, nice, system, irq, softirq, steal; not idle and iowait, and guest time is part of user.
+fn busy_ticks(stat: &str) -> u64 {
+    let line = stat.lines().find_map(|l| l.strip_prefix("cpu ")).unwrap_or_default();
+    let fields = line.split_ascii_whitespace().take(8).enumerate().filter(|(i, _)| ![3, 4].contains(i));
+    fields.filter_map(|(_, ticks)| ticks.parse::<u64>().ok()).sum()
+}
+
 /// Memory of a process in bytes; PSS and anonymous memory are 0 where the kernel does not say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Memory {
@@ -71,6 +84,21 @@ fn tcp_pages(sockstat: &str) -> Option<u64> {
     words.next()?.parse().ok()
 }
 
+/// A process and all its descendants: a server may be a master with workers.
+pub(crate) fn family(pid: u32) -> Vec<u32> {
+    let mut found = vec![pid];
+    let mut next = 0;
+    while let Some(pid) = found.get(next).copied() {
+        next += 1;
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        for thread in threads {
+            let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+            found.extend(children.split_ascii_whitespace().filter_map(|c| c.parse::<u32>().ok()));
+        }
+    }
+    found
+}
+
 /// CPU time of a set of processes since a moment, and their memory.
 #[derive(Clone, Debug)]
 pub(crate) struct Watch {
@@ -91,10 +119,13 @@ impl Watch {
 
     /// CPU seconds since the start and memory now; `None` if a process is gone.
     pub(crate) fn read(&self) -> Option<(f64, Memory)> {
+        // All times first: to add up a large process's memory takes milliseconds.
         let mut cpu = 0.0;
-        let mut sum = Memory::default();
         for &pid in &self.pids {
             cpu += cpu_seconds(pid).ok()?;
+        }
+        let mut sum = Memory::default();
+        for &pid in &self.pids {
             sum += memory(pid).ok()?;
         }
         Some((cpu - self.cpu_at_start, sum))
@@ -113,6 +144,13 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_is_busy_with_all_but_idle_and_waiting() {
+        let stat = "cpu  1 20 300 4000 50000 600000 7000000 80000000 9 9\ncpu0 1 1 1 1 1 1 1 1 1 1\n";
+        assert_eq!(busy_ticks(stat), 87_600_321);
+        assert_eq!(busy_ticks(""), 0);
+    }
+
+    #[test]
     fn memory_from_a_rollup() {
         let text = "5590-7ffc ---p 00000000 00:00 0 [rollup]\nRss:     3416 kB\nPss:     1211 kB\n\
                     Pss_Anon:  500 kB\nAnonymous:    604 kB\n";
@@ -126,6 +164,16 @@ mod tests {
         let text = "sockets: used 300\nTCP: inuse 5 orphan 0 tw 2 alloc 8 mem 17\nUDP: inuse 1 mem 3\n";
         assert_eq!(tcp_pages(text), Some(17));
         assert_eq!(tcp_pages("UDP: inuse 1 mem 3\n"), None);
+    }
+
+    #[test]
+    fn a_family_has_its_children() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("sleep starts");
+        let found = family(std::process::id());
+        child.kill().expect("the child is there");
+        child.wait().expect("the child ends");
+        assert_eq!(found[0], std::process::id());
+        assert!(found.contains(&child.id()), "{found:?}");
     }
 
     #[test]

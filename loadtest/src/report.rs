@@ -66,7 +66,7 @@ pub(crate) struct Server {
 }
 
 /// What `play` found.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct PlayReport {
     pub(crate) url: String,
     /// `prompt` or `late`: no figure means anything without it.
@@ -103,6 +103,8 @@ pub(crate) struct PlayReport {
     pub(crate) longest_gap_seconds: f64,
     /// Own CPU time in the window.
     pub(crate) own_cpu_seconds: f64,
+    /// CPU time in the window of everything but this process and the server: on a busy machine no figure holds.
+    pub(crate) other_cpu_seconds: f64,
     pub(crate) server: Option<Server>,
     /// Kernel memory of all TCP sockets of the host, before the first connect and at the window's end.
     pub(crate) tcp_memory_before_bytes: u64,
@@ -142,6 +144,7 @@ impl std::fmt::Display for PlayReport {
             self.own_cpu_seconds,
             100.0 * self.own_cpu_seconds / seconds
         )?;
+        writeln!(f, "others' CPU   {:.2} s, publishers included", self.other_cpu_seconds)?;
         if let Some(server) = self.server {
             writeln!(
                 f,
@@ -205,6 +208,50 @@ impl std::fmt::Display for LimitReport {
             self.short_sends,
             self.own_cpu_seconds
         )
+    }
+}
+
+/// What `publish` did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PublishReport {
+    pub(crate) url: String,
+    pub(crate) streams: usize,
+    /// Were live.
+    pub(crate) connected: usize,
+    /// Never were.
+    pub(crate) failed: usize,
+    /// Were live and ended before the time was over.
+    pub(crate) closed: usize,
+    /// The first few reasons of failed and closed streams.
+    pub(crate) reasons: Vec<String>,
+    pub(crate) seconds: f64,
+    /// Media messages sent, preludes not counted.
+    pub(crate) messages: u64,
+    /// Their payloads.
+    pub(crate) bytes: u64,
+    /// By how much the latest message missed its time.
+    pub(crate) latest_ms: f64,
+    pub(crate) own_cpu_seconds: f64,
+}
+
+impl std::fmt::Display for PublishReport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} of {} streams of {} live, {} failed, {} closed early; {} messages of {} bytes in {:.1} s, at most \
+             {:.1} ms late; own CPU {:.2} s",
+            self.connected,
+            self.streams,
+            self.url,
+            self.failed,
+            self.closed,
+            self.messages,
+            self.bytes,
+            self.seconds,
+            self.latest_ms,
+            self.own_cpu_seconds
+        )?;
+        self.reasons.iter().try_for_each(|reason| write!(f, "\n  {reason}"))
     }
 }
 

@@ -52,6 +52,7 @@ fn messages(bytes: &[u8]) -> (u64, usize) {
     (count, bytes.len() - at)
 }
 
+/// Three seconds of the raw stream.
 fn run(cadence: &str, readers: &str, sample: usize) {
     let port = free_port();
     let limit = srs_load(&format!("limit --listen 127.0.0.1:{port} {cadence} --time 6s --json -"));
@@ -95,4 +96,27 @@ fn prompt_players_of_each_message() {
 #[test]
 fn late_players_of_merged_messages() {
     run("--merge 100ms --nagle off", "late", 10);
+}
+
+#[test]
+fn rtmp_players_get_pictures_with_their_send_time() {
+    let port = free_port();
+    let limit = srs_load(&format!("limit --listen 127.0.0.1:{port} --protocol rtmp --time 6s --json -"));
+    drop(connect(port));
+    let play = report(srs_load(&format!(
+        "play --url rtmp://127.0.0.1:{port}/live/s --players 30 --sample 10 --settle 500ms --time 3s --json -"
+    )));
+    let limit = report(limit);
+    assert_eq!(
+        (&play["connected"], &play["failed"], &play["closed"]),
+        (&30.into(), &0.into(), &0.into()),
+        "{play}"
+    );
+    assert_eq!(play["first_video_frame"]["count"], 10, "{play}");
+    // 25 of 68 messages are pictures, and each is stamped.
+    let (messages, stamps) = (play["sample_messages"].as_u64(), play["latency"]["count"].as_u64());
+    let (Some(messages), Some(stamps)) = (messages, stamps) else { panic!("{play}") };
+    assert!((1500..=2600).contains(&messages), "{play}");
+    assert!(stamps * 68 > messages * 20 && stamps * 68 < messages * 30, "{play}");
+    assert_eq!(limit["accepted"], 31, "{limit}");
 }

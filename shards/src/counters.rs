@@ -7,7 +7,7 @@ use std::cell::Cell;
 pub struct Counters {
     /// Turns run.
     pub turns: Cell<u64>,
-    /// Heartbeats that fired: no turn had come for the heartbeat's period.
+    /// Heartbeats that fired: no turn had come for the heartbeat's period, or the service's next wish was due.
     pub heartbeats: Cell<u64>,
     /// Turns (or one peer's mail) that took longer than [`crate::executor::TURN_LIMIT`].
     pub loop_stalls: Cell<u64>,

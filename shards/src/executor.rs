@@ -7,6 +7,11 @@
 //! a turn while the shard is kept awake (live streams, open questions) and after [`HEARTBEAT_IDLE`]
 //! otherwise; any timer ends the park, so it bounds the stall. The same timer carries the service's own next
 //! wish ([`Next::At`]): one timer per shard drives everything periodic.
+//!
+//! The task behind the heartbeat can be left lying like any other: its timer has fired and is gone, the
+//! executor parks with it runnable, and no timer is left to end that park. So a second deadline stands
+//! one [`HEARTBEAT_BUSY`] or [`HEARTBEAT_IDLE`] behind the first. Every turn pushes both on, so it costs no
+//! wake-up; it fires only if the first was lost.
 
 use crate::ask::{self, AskError, Reply};
 use crate::counters::{Counters, add};
@@ -22,7 +27,7 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// A stall lasts at most this long while the shard has something live.
@@ -102,7 +107,26 @@ struct Shard<M> {
     kicked: Cell<bool>,
     turn_waker: RefCell<Option<Waker>>,
     awake: Rc<Cell<u32>>,
-    heartbeat: RefCell<Timer>,
+    heartbeat: RefCell<Heartbeat>,
+}
+
+/// The deadline that a turn pushes on, and the one behind it.
+struct Heartbeat {
+    first: Timer,
+    backstop: Timer,
+}
+
+impl Heartbeat {
+    fn new(period: Duration) -> Self {
+        Heartbeat { first: Timer::new(period), backstop: Timer::new(period * 2) }
+    }
+
+    /// Ready when either has passed. Both are polled, so that both are armed.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let first = Pin::new(&mut self.first).poll(cx).is_ready();
+        let backstop = Pin::new(&mut self.backstop).poll(cx).is_ready();
+        if first || backstop { Poll::Ready(()) } else { Poll::Pending }
+    }
 }
 
 /// While it lives the shard's heartbeat runs at [`HEARTBEAT_BUSY`].
@@ -123,6 +147,10 @@ pub(crate) struct Seat<M> {
     pub(crate) inboxes: Vec<flume::Sender<Mail<M>>>,
     pub(crate) bounds: Vec<crate::listen::Bound>,
     pub(crate) helpers: Helpers,
+    /// One item for each shard when the ports are listened on; closed if the start failed.
+    pub(crate) go: flume::Receiver<()>,
+    /// Held while the shard lives; the master counts.
+    pub(crate) alive: std::sync::Arc<()>,
     /// Off only in the test that shows what happens without it.
     pub(crate) heartbeat: bool,
 }
@@ -147,6 +175,7 @@ async fn live<S: Service>(
     make: impl FnOnce(Ctx<S::Msg>) -> S,
     up: flume::Sender<ShardId>,
 ) {
+    let _alive = seat.alive;
     let queues = SHARES.map(|(_, shares, name)| {
         glommio::executor().create_task_queue(Shares::Static(shares), Latency::NotImportant, name)
     });
@@ -166,7 +195,7 @@ async fn live<S: Service>(
         kicked: Cell::new(false),
         turn_waker: RefCell::default(),
         awake: Rc::default(),
-        heartbeat: RefCell::new(Timer::new(HEARTBEAT_IDLE)),
+        heartbeat: RefCell::new(Heartbeat::new(HEARTBEAT_IDLE)),
     }));
     let service = Rc::new(make(ctx.clone()));
     ctx.spawn(Class::Media, "inbox", read_mail(ctx.clone(), seat.inbox, Rc::clone(&service)));
@@ -175,6 +204,12 @@ async fn live<S: Service>(
         ctx.spawn(Class::Media, "heartbeat", beat(ctx.clone()));
     }
     let _ = up.send(seat.me);
+    drop(up); // the master waits until every sender is gone
+    // Accepting on a socket that does not listen yet is an error. Nothing else runs here so far, so this may
+    // block the thread.
+    if seat.go.recv().is_err() {
+        return;
+    }
     service.serve().await;
     ctx.flush();
 }
@@ -185,13 +220,13 @@ async fn read_mail<S: Service>(ctx: Ctx<S::Msg>, inbox: flume::Receiver<Mail<S::
             let began = Instant::now();
             deliver(&ctx, mail, &service);
             ctx.note_turn_length(began);
+            ctx.kick(); // not after the loop: turns must come while peers keep posting, too
             match inbox.try_recv() {
                 Ok(next) => mail = next,
                 Err(_) => break,
             }
             glommio::executor().yield_if_needed().await;
         }
-        ctx.kick();
     }
 }
 
@@ -227,7 +262,7 @@ async fn run_turns<S: Service>(ctx: Ctx<S::Msg>, service: Rc<S>) {
         ctx.flush();
         add(&ctx.0.counters.turns, 1);
         ctx.note_turn_length(began);
-        ctx.push_heartbeat_on(began, next);
+        ctx.push_heartbeat_on(next);
         if next == Next::Now {
             ctx.kick();
             glommio::executor().yield_now().await; // the tasks that are runnable now go first
@@ -237,9 +272,9 @@ async fn run_turns<S: Service>(ctx: Ctx<S::Msg>, service: Rc<S>) {
 
 async fn beat<M: Send + 'static>(ctx: Ctx<M>) {
     loop {
-        poll_fn(|cx| Pin::new(&mut *ctx.0.heartbeat.borrow_mut()).poll(cx)).await;
+        poll_fn(|cx| ctx.0.heartbeat.borrow_mut().poll(cx)).await;
         add(&ctx.0.counters.heartbeats, 1);
-        *ctx.0.heartbeat.borrow_mut() = Timer::new(ctx.heartbeat_period());
+        *ctx.0.heartbeat.borrow_mut() = Heartbeat::new(ctx.heartbeat_period());
         ctx.kick();
     }
 }
@@ -258,6 +293,12 @@ impl<M: Send + 'static> Ctx<M> {
     /// The shard that owns `key`; see [`owner`].
     pub fn owner_of(&self, key: &str) -> ShardId {
         owner::owner_of(key, self.shards())
+    }
+
+    /// CPU time that this shard's thread has used so far; the difference of two calls over the time between
+    /// them says how busy the shard was. A system call: for every 250 ms, not for every turn.
+    pub fn busy(&self) -> Duration {
+        crate::counters::thread_cpu()
     }
 
     /// This shard's counters.
@@ -387,12 +428,16 @@ impl<M: Send + 'static> Ctx<M> {
         if live { HEARTBEAT_BUSY } else { HEARTBEAT_IDLE }
     }
 
-    fn push_heartbeat_on(&self, now: Instant, next: Next) {
-        let mut after = self.heartbeat_period();
-        if let Next::At(wish) = next {
-            after = after.min(wish.saturating_duration_since(now));
-        }
-        self.0.heartbeat.borrow_mut().reset(after);
+    fn push_heartbeat_on(&self, next: Next) {
+        let period = self.heartbeat_period();
+        let first = match next {
+            // From now, not from the turn's beginning: the turn took time, too.
+            Next::At(wish) => period.min(wish.saturating_duration_since(Instant::now())),
+            Next::Now | Next::Idle => period,
+        };
+        let mut heartbeat = self.0.heartbeat.borrow_mut();
+        heartbeat.first.reset(first);
+        heartbeat.backstop.reset(first + period);
     }
 
     fn note_turn_length(&self, began: Instant) {
@@ -415,7 +460,7 @@ struct Caught<F> {
 
 impl<F: Future<Output = ()>> Future for Caught<F> {
     type Output = ();
-    fn poll(self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<()> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         // SAFETY: `task` is pinned with `self` and never moved out; the other fields are only borrowed.
         let this = unsafe { self.get_unchecked_mut() };
         // SAFETY: as above: structural pinning of `task`.

@@ -31,7 +31,9 @@ impl Helpers {
             let queue = queue.clone();
             std::thread::Builder::new().name(format!("helper-{n}")).spawn(move || {
                 for job in queue {
-                    job(); // catches its own panic, so that its asker is told
+                    // The job catches its own panic, so that its asker is told. What is left is a result
+                    // that nobody waits for any more and whose destructor panics.
+                    let _ = catch_unwind(AssertUnwindSafe(job));
                 }
             })?;
         }

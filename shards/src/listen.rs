@@ -9,7 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 
 /// Connections that may wait for `accept`, per shard and address; the kernel caps it at `net.core.somaxconn`.
-const BACKLOG: i32 = 4096;
+pub(crate) const BACKLOG: i32 = 4096;
 
 /// An address to listen on, and what for: `name` comes back with the listener on each shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

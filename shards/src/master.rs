@@ -58,6 +58,7 @@ pub enum Ended {
 pub struct Running {
     shards: Vec<(ShardId, glommio::ExecutorJoinHandle<()>)>,
     control: Arc<dyn Fn(Control) + Send + Sync>,
+    alive: Arc<()>,
     ports: Vec<(&'static str, std::net::SocketAddr)>,
     started: Instant,
 }
@@ -85,7 +86,10 @@ where
         plan.cpus.iter().map(|_| flume::bounded::<Mail<S::Msg>>(INBOX_ITEMS)).unzip();
     receivers.reverse();
     let make = Arc::new(make);
+    let alive = Arc::new(());
     let (up, ups) = flume::bounded(usize::from(plan.shards()));
+    // Whatever fails below drops `go`, and the shards that are up already end.
+    let (go, gone) = flume::bounded(usize::from(plan.shards()));
     let mut shards = Vec::new();
     // The sockets stay with the master too until all shards are up, only to be told to listen.
     let mut sockets = Vec::new();
@@ -104,6 +108,8 @@ where
             inboxes: inboxes.clone(),
             bounds,
             helpers: helpers.clone(),
+            go: gone.clone(),
+            alive: Arc::clone(&alive),
             heartbeat,
         };
         let make = Arc::clone(&make);
@@ -112,16 +118,23 @@ where
         shards.push((me, shard));
     }
     drop(up);
-    // A shard that died while starting closes the channel early; `join` tells.
-    while ups.recv().is_ok() {}
+    let came_up: Vec<ShardId> = ups.iter().collect(); // ends when every shard has said so, or has died
+    if let Some((dead, _)) = shards.iter().find(|(shard, _)| !came_up.contains(shard)) {
+        let reason = "it panicked before it could serve".to_owned();
+        return Err(StartError::Executor { shard: *dead, reason });
+    }
     sockets.iter().try_for_each(listen::Bound::listen)?;
+    drop(sockets);
+    for _ in &shards {
+        let _ = go.send(());
+    }
     let control = Arc::new(move |control| {
         for inbox in &inboxes {
             // A shard that stands still with a full inbox must not hold up the others' control.
             let _ = inbox.send_timeout(Mail::Control(control), Duration::from_secs(1));
         }
     });
-    Ok(Running { shards, control, ports: bound_ports, started: Instant::now() })
+    Ok(Running { shards, control, alive, ports: bound_ports, started: Instant::now() })
 }
 
 impl Running {
@@ -139,6 +152,11 @@ impl Running {
     /// The ports listened on, with the numbers the kernel chose.
     pub fn ports(&self) -> &[(&'static str, std::net::SocketAddr)] {
         &self.ports
+    }
+
+    /// Whether a shard has ended, by panic or because it was told to.
+    pub fn any_ended(&self) -> bool {
+        Arc::strong_count(&self.alive) <= self.shards.len()
     }
 
     /// When the shards were up.

@@ -6,7 +6,7 @@
 //! ([`TcpConn::finish`]).
 
 use crate::counters::{Counters, add};
-use crate::listen::Bound;
+use crate::listen::{BACKLOG, Bound};
 use bytes::Bytes;
 use futures_lite::io::{AsyncRead, AsyncWrite};
 use glommio::net::{TcpListener, TcpStream};
@@ -26,6 +26,12 @@ pub const SCRATCH_BYTES: usize = 64 << 10;
 /// The first pause after a failed `accept`; it doubles up to [`ACCEPT_PAUSE_MAX`].
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// The kernel refuses a `sendmsg` with more slices than this (UIO_MAXIOV) with EMSGSIZE.
+const SLICES_MAX: usize = 1024;
+/// How long [`TcpConn::linger_close`] waits for the peer to close.
+pub const LINGER: Duration = Duration::from_secs(1);
+/// How much of the peer's input it discards meanwhile.
+pub const LINGER_BYTES: usize = 64 << 10;
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_BYTES]);
@@ -91,10 +97,32 @@ impl Listener {
         }
     }
 
-    /// Stops listening: the accept that waits ends. What is still in the backlog is refused by the kernel.
-    pub fn stop(&self) {
-        self.inner.stopped.set(true);
+    /// Stops listening: the accept that waits ends. Connections that were complete but not yet accepted are
+    /// returned: the kernel would reset them. (A handshake that is half done is still lost, unless
+    /// `net.ipv4.tcp_migrate_req` is 1.)
+    pub fn stop(&self) -> Vec<TcpConn> {
+        if self.inner.stopped.replace(true) {
+            return Vec::new();
+        }
+        let waiting = self.empty_backlog();
         let _ = SockRef::from(&borrowed(self.inner.fd)).shutdown(Shutdown::Both);
+        add(&self.inner.counters.accepted, waiting.len() as u64);
+        waiting
+    }
+
+    fn empty_backlog(&self) -> Vec<TcpConn> {
+        let fd = borrowed(self.inner.fd);
+        let socket = SockRef::from(&fd);
+        if socket.set_nonblocking(true).is_err() {
+            return Vec::new();
+        }
+        // Bounded: under a flood the backlog would never be seen empty.
+        (0..=BACKLOG)
+            .map_while(|_| socket.accept().ok())
+            // SAFETY: the descriptor was just taken out of its owner; the glommio stream owns it from here on.
+            .map(|(accepted, _)| unsafe { TcpStream::from_raw_fd(accepted.into_raw_fd()) })
+            .filter_map(|stream| TcpConn::adopt(stream).ok())
+            .collect()
     }
 }
 
@@ -198,7 +226,10 @@ impl TcpConn {
         let total: usize = slices.iter().map(|s| s.len()).sum();
         let sent = match slices {
             [one] => SockRef::from(&borrowed(self.0.fd)).send_with_flags(one, FLAGS),
-            many => SockRef::from(&borrowed(self.0.fd)).send_vectored_with_flags(many, FLAGS),
+            many => {
+                let some = many.get(..SLICES_MAX).unwrap_or(many);
+                SockRef::from(&borrowed(self.0.fd)).send_vectored_with_flags(some, FLAGS)
+            }
         };
         match sent {
             Ok(n) if n == total => Ok(Sent::All),
@@ -232,6 +263,27 @@ impl TcpConn {
     /// Ends one or both directions. `Both` is a kick: the reader sees the end and leaves.
     pub fn shutdown(&self, how: Shutdown) {
         let _ = SockRef::from(&borrowed(self.0.fd)).shutdown(how);
+    }
+
+    /// The polite end: says that nothing more comes, then reads and discards until the peer closes too, at
+    /// most for [`LINGER`] and [`LINGER_BYTES`]. Closing with unread input makes the kernel send a reset,
+    /// which can eat the tail of a reply that the peer has not read yet. For the connection's reader, in
+    /// place of its next read, once everything is sent; then drop the connection.
+    pub async fn linger_close(&self) {
+        self.shutdown(Shutdown::Write);
+        let discard = async {
+            let mut discarded = 0;
+            while let Ok(Some(n)) = self.read(<[u8]>::len).await {
+                discarded += n;
+                if discarded >= LINGER_BYTES {
+                    return;
+                }
+            }
+        };
+        let enough = async {
+            glommio::timer::Timer::new(LINGER).await;
+        };
+        futures_lite::future::or(discard, enough).await;
     }
 
     /// Bytes sent that the peer has not acknowledged yet (SIOCOUTQ), unsent ones included.

@@ -50,6 +50,18 @@ pub enum Value {
     Typed(String, Properties),
 }
 
+impl From<f64> for Value {
+    fn from(n: f64) -> Value {
+        Value::Number(n)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(s: &str) -> Value {
+        Value::text(s)
+    }
+}
+
 /// Why a value could not be read. `at` counts from the start of what the reader was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {

@@ -1,5 +1,6 @@
-//! Counters that a shard keeps for itself, in plain integers; what is shown is merged when it is asked for.
+//! What the server counts and how it says so. Plain data and decisions; who asks for it is in `web::api`.
 
+pub mod prometheus;
 pub mod rates;
-
 pub mod reason;
+pub mod system;

@@ -96,6 +96,11 @@ impl LagHistogram {
         }))
     }
 
+    /// Observations per bucket, not cumulative; the last bucket has no bound.
+    pub fn buckets(&self) -> &[u64] {
+        &self.buckets
+    }
+
     /// The number of observations.
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum()

@@ -10,6 +10,7 @@ use super::settings::{Cadence, Settings};
 use super::viewer::{Mode, Viewer, Wanted};
 use super::wire::Wire;
 use crate::formats::message::MediaTime;
+use crate::stats::rates::{LagHistogram, Rate};
 use crate::stats::reason::CloseReason;
 use slab::Slab;
 use std::sync::Arc;
@@ -17,6 +18,9 @@ use std::sync::Arc;
 /// A stream whose metadata does not say which tracks it has is looked at for so much media time before an
 /// HTTP viewer, whose header must name them, starts.
 const TRACKS_SETTLE_MS: i64 = 500;
+
+/// How often viewers' lag is looked at, for the histogram.
+const LAG_OBSERVED_MS: u64 = 1_000;
 
 /// One format of one stream, and its viewers on this shard.
 pub struct Feed<W> {
@@ -42,6 +46,11 @@ pub struct Feed<W> {
     /// Feed bytes sent to viewers that have left, and to those here.
     pub(super) sent_bytes: u64,
     pieces: Vec<super::pump::Piece>,
+    rate: Rate,
+    lag: LagHistogram,
+    lag_observed_ms: u64,
+    /// Jumps of viewers that have left, and of those here.
+    pub(super) jumps: u64,
 }
 
 /// How many bytes of blocks an item carried: to be credited to the owner.
@@ -69,6 +78,10 @@ impl<W: Wire> Feed<W> {
             gaps: 0,
             sent_bytes: 0,
             pieces: Vec::new(),
+            rate: Rate::default(),
+            lag: LagHistogram::default(),
+            lag_observed_ms: 0,
+            jumps: 0,
         }
     }
 
@@ -105,6 +118,26 @@ impl<W: Wire> Feed<W> {
     /// Feed bytes sent on this shard.
     pub fn sent_bytes(&self) -> u64 {
         self.sent_bytes
+    }
+
+    /// Feed bytes sent on this shard, as a rate.
+    pub fn rate(&self) -> &Rate {
+        &self.rate
+    }
+
+    /// How far viewers were behind live, each observed once a second.
+    pub fn lag(&self) -> &LagHistogram {
+        &self.lag
+    }
+
+    /// Times viewers here fell behind and jumped.
+    pub fn jumps(&self) -> u64 {
+        self.jumps
+    }
+
+    /// Bytes of the feed that a viewer has not been given yet.
+    pub fn behind_bytes(&self, viewer: &Viewer<W>) -> u64 {
+        if viewer.reads() { self.log.end().0.saturating_sub(viewer.offset.0) } else { 0 }
     }
 
     /// How far a viewer is behind live, in ms; None before it started.
@@ -184,6 +217,15 @@ impl<W: Wire> Feed<W> {
     /// Housekeeping, four times a second: retention, and the end of a hold.
     pub fn sweep(&mut self, now_ms: u64) {
         self.trim();
+        self.rate.tick(now_ms, self.sent_bytes);
+        if now_ms.saturating_sub(self.lag_observed_ms) >= LAG_OBSERVED_MS {
+            self.lag_observed_ms = now_ms;
+            for (_, viewer) in &self.viewers {
+                if let Some(ms) = self.lag_ms(viewer) {
+                    self.lag.observe(u32::try_from(ms).unwrap_or(0));
+                }
+            }
+        }
         if self.hold_until_ms.is_some_and(|until| until <= now_ms) {
             self.hold_until_ms = None;
             self.dirty = true;
@@ -269,6 +311,7 @@ impl<W: Wire> Feed<W> {
         }
         viewer.offset = to;
         viewer.counters.jumps += 1;
+        self.jumps += 1;
         viewer.allowance_ms = 0;
         let skipped = self
             .log

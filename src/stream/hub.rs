@@ -79,6 +79,7 @@ pub struct Hub<W> {
     here: VecDeque<Post>,
     events: Vec<Event>,
     subs: u32,
+    epochs: u32,
     auto_ms: u32,
     scratch: FeedPosts,
 }
@@ -101,6 +102,7 @@ impl<W: Wire> Hub<W> {
             here: VecDeque::new(),
             events: Vec::new(),
             subs: 0,
+            epochs: 0,
             auto_ms: 0,
             scratch: Vec::new(),
         }
@@ -303,6 +305,9 @@ impl<W: Wire> Hub<W> {
 
     /// Housekeeping, four times a second.
     pub fn sweep(&mut self, now_ms: u64) {
+        for (_, stream) in &mut self.streams {
+            stream.sweep(now_ms);
+        }
         for (at, feed) in &mut self.feeds {
             feed.sweep(now_ms);
             if feed.dirty && !feed.listed {
@@ -356,7 +361,10 @@ impl<W: Wire> Hub<W> {
         now_ms: u64,
     ) {
         let at = self.stream_or_new(key, settings);
-        let verdict = self.streams[at].publish(from, source, client, settings, now_ms, &mut self.scratch);
+        self.epochs += 1;
+        let epoch = Epoch(self.epochs);
+        let stream = &mut self.streams[at];
+        let verdict = stream.publish(epoch, from, source, client, settings, now_ms, &mut self.scratch);
         self.mail_feed_posts(at);
         match verdict {
             Verdict::Granted { epoch, closed } => {

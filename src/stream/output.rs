@@ -1,7 +1,7 @@
 //! One live format of a stream on its owner: the encoder, the open block, the log, and who subscribed.
 
 use super::block::Block;
-use super::encode::{Encoder, Format, OpenBlock};
+use super::encode::{Encode, Encoder, Format, OpenBlock};
 use super::gop::CurrentGop;
 use super::log::Log;
 use super::post::{Epoch, FeedItem, Sub};

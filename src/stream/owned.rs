@@ -8,14 +8,21 @@ use super::post::{Epoch, FeedItem, SourceId, StreamKey, Sub};
 use super::prelude::{Change, Prelude};
 use super::settings::{OnDuplicate, Settings};
 use super::timeline::Timeline;
-use crate::formats::flv::{self, Role};
+use crate::formats::flv::{self, Codec, Role, Tag};
 use crate::formats::message::{Frame, Kind, MediaTime, Message};
+use crate::stats::rates::Rate;
 use crate::stats::reason::CloseReason;
 use bytes::Bytes;
 use std::sync::Arc;
 
 /// Formats one stream may have in demand at once: five over HTTP and a few RTMP chunk sizes.
 pub const MAX_OUTPUTS: usize = 16;
+
+/// Frame rate and bitrate are measured over so much time.
+const PACE_MS: u64 = 1_000;
+
+/// Enough of a payload to tell its codec by.
+const FIRST_CODED_BYTES: usize = 64;
 
 /// What goes to the shards of a stream's viewers.
 pub type FeedPosts = Vec<(Format, u16, Sub, FeedItem)>;
@@ -81,6 +88,21 @@ pub struct Stream {
     gop: CurrentGop,
     outputs: Vec<Output>,
     counters: StreamCounters,
+    /// The first coded payload of each kind in this publish, to tell what codecs without headers are.
+    first_coded: [Option<(Tag, Bytes)>; 2],
+    key_arrived_ms: u64,
+    rate: Rate,
+    pace: Pace,
+    measured: (u64, StreamCounters),
+}
+
+/// What comes in now, measured over the last second.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Pace {
+    /// Video frames per second.
+    pub fps: f64,
+    /// Payload bitrate.
+    pub kbps: u32,
 }
 
 impl Stream {
@@ -97,6 +119,11 @@ impl Stream {
             gop: CurrentGop::default(),
             outputs: Vec::new(),
             counters: StreamCounters::default(),
+            first_coded: [None, None],
+            key_arrived_ms: 0,
+            rate: Rate::default(),
+            pace: Pace::default(),
+            measured: (0, StreamCounters::default()),
         }
     }
 
@@ -120,6 +147,41 @@ impl Stream {
         StreamCounters { breaks: self.timeline.breaks(), ..self.counters }
     }
 
+    /// The beginning of the first coded payload of a kind in this publish.
+    pub fn first_coded(&self, kind: Kind) -> Option<&(Tag, Bytes)> {
+        self.first_coded[usize::from(kind == Kind::Video)].as_ref()
+    }
+
+    /// Payload received, as a rate.
+    pub fn rate(&self) -> &Rate {
+        &self.rate
+    }
+
+    /// What comes in now.
+    pub fn pace(&self) -> Pace {
+        self.pace
+    }
+
+    /// How long ago the newest keyframe came, in ms; None without video.
+    pub fn keyframe_age_ms(&self, now_ms: u64) -> Option<u64> {
+        self.counters.key_time.map(|_| now_ms.saturating_sub(self.key_arrived_ms))
+    }
+
+    /// Housekeeping, four times a second: what comes in is measured.
+    pub fn sweep(&mut self, now_ms: u64) {
+        self.rate.tick(now_ms, self.counters.recv_bytes);
+        let (then_ms, then) = self.measured;
+        let elapsed_ms = now_ms.saturating_sub(then_ms);
+        if elapsed_ms >= PACE_MS {
+            let since = |now: u64, then: u64| now.saturating_sub(then);
+            let frames = since(self.counters.video_frames, then.video_frames);
+            let bits = 8 * since(self.counters.recv_bytes, then.recv_bytes);
+            let kbps = u32::try_from(bits / elapsed_ms).unwrap_or(u32::MAX);
+            self.pace = Pace { fps: frames as f64 * 1000.0 / elapsed_ms as f64, kbps };
+            self.measured = (now_ms, self.counters);
+        }
+    }
+
     /// The formats in demand.
     pub fn outputs(&self) -> &[Output] {
         &self.outputs
@@ -130,9 +192,11 @@ impl Stream {
         self.publisher.is_none() && self.outputs.is_empty()
     }
 
-    /// Somebody asks to publish.
+    /// Somebody asks to publish, as `epoch` if it may.
+    #[allow(clippy::too_many_arguments)] // the fields of one post
     pub fn publish(
         &mut self,
+        epoch: Epoch,
         shard: u16,
         source: SourceId,
         client: u64,
@@ -154,12 +218,14 @@ impl Stream {
             self.end_publish(out);
         }
         self.settings = Arc::clone(settings);
-        self.epoch = Epoch(self.epoch.0 + 1);
-        let epoch = self.epoch;
+        let first = self.epoch == Epoch::default();
+        self.epoch = epoch;
         self.publisher =
             Some(Publisher { shard, source, client, epoch, last_heard_ms: now_ms, since_ms: now_ms });
         self.counters = StreamCounters::default();
-        if epoch.0 == 1 {
+        self.measured = (now_ms, self.counters);
+        self.first_coded = [None, None];
+        if first {
             self.timeline = Timeline::new(settings.jitter);
         } else {
             self.timeline.republish();
@@ -229,7 +295,12 @@ impl Stream {
                     return None;
                 }
             }
-            (_, Role::Key | Role::Coded) => self.count(kind, tag.role, time),
+            (_, Role::Key | Role::Coded) => {
+                if tag.role == Role::Key {
+                    self.key_arrived_ms = now_ms;
+                }
+                self.count(kind, &tag, &payload, time);
+            }
             _ => {}
         }
         Some(Frame { kind, time, tag, payload })
@@ -252,10 +323,17 @@ impl Stream {
         if again { self.settings.reduce_sequence_header } else { !self.prelude.has_media() }
     }
 
-    fn count(&mut self, kind: Kind, role: Role, time: MediaTime) {
+    fn count(&mut self, kind: Kind, tag: &Tag, payload: &[u8], time: MediaTime) {
+        let role = tag.role;
         let seen = if kind == Kind::Video { self.prelude.has_video } else { self.prelude.has_audio };
-        if !seen {
-            Arc::make_mut(&mut self.prelude).saw(kind);
+        // MP3 has no sequence header: each frame says what it is, and may differ from the one before.
+        if !seen || (tag.codec == Codec::Mp3 && self.prelude.news(tag, payload)) {
+            Arc::make_mut(&mut self.prelude).saw_frame(kind, tag, payload);
+        }
+        let first = &mut self.first_coded[usize::from(kind == Kind::Video)];
+        if first.is_none() {
+            *first =
+                Some((*tag, Bytes::copy_from_slice(payload.get(..FIRST_CODED_BYTES).unwrap_or(payload))));
         }
         let counters = &mut self.counters;
         match kind {

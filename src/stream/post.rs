@@ -15,7 +15,8 @@ use std::sync::Arc;
 /// `vhost/app/stream`: which stream. Cloning counts a reference.
 pub type StreamKey = Arc<str>;
 
-/// A publish, as granted by its owner: grows with every publish of the stream.
+/// A publish, as granted by its owner: grows with every publish on that shard, so that no two publishes of a
+/// stream share a number, even if the owner forgot the stream in between.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(pub u32);
 

@@ -4,8 +4,9 @@
 //! viewer who joins or jumps. Its version number tells a viewer's shard whether what a viewer was given last
 //! is still in force.
 
-use crate::formats::flv::{Role, Tag};
+use crate::formats::flv::{Codec, Role, Tag};
 use crate::formats::message::Kind;
+use crate::formats::mp3;
 use bytes::Bytes;
 
 /// A stream with more tracks than this loses the headers of the later ones for those who join late.
@@ -37,6 +38,8 @@ pub struct Prelude {
     pub has_audio: bool,
     /// Whether coded video has been seen in this publish; a header alone is no picture yet.
     pub has_video: bool,
+    /// What an MP3 frame's own header says: MP3 has no sequence header, but TS and MP4 announce it.
+    pub mp3: Option<mp3::Header>,
 }
 
 /// What remembering a sequence header changed.
@@ -90,6 +93,25 @@ impl Prelude {
         Change::New
     }
 
+    /// Whether an MP3 frame says something that is not known yet.
+    pub fn news(&self, tag: &Tag, payload: &[u8]) -> bool {
+        let header = payload.get(tag.body_at..).and_then(|body| mp3::Header::parse(body).ok());
+        header.is_some() && header != self.mp3
+    }
+
+    /// Notes a coded frame: that its kind was seen, and what MP3 says of itself. `payload` is the FLV tag body.
+    pub fn saw_frame(&mut self, kind: Kind, tag: &Tag, payload: &[u8]) {
+        self.saw(kind);
+        if kind != Kind::Audio || tag.codec != Codec::Mp3 || tag.multitrack || tag.role != Role::Coded {
+            return;
+        }
+        let header = payload.get(tag.body_at..).and_then(|body| mp3::Header::parse(body).ok());
+        if header.is_some() && header != self.mp3 {
+            self.mp3 = header;
+            self.version += 1;
+        }
+    }
+
     /// Notes that coded media of a kind was seen.
     pub fn saw(&mut self, kind: Kind) {
         let seen = match kind {
@@ -124,6 +146,18 @@ mod tests {
         assert_eq!(p.version, 3);
         let kinds: Vec<Kind> = p.headers.iter().map(|h| h.kind).collect();
         assert_eq!(kinds, [Kind::Audio, Kind::Video]);
+    }
+
+    #[test]
+    fn mp3_is_described_by_its_frames() {
+        let mut p = Prelude::default();
+        for (body, version) in
+            [(&b"\x2f\xff\xfb\x90\x64"[..], 2), (b"\x2f\xff\xfb\xa0\x64", 2), (b"\x2f\xff\xf3\x40\xc4", 3)]
+        {
+            p.saw_frame(Kind::Audio, &inspect(Kind::Audio, body), body);
+            assert_eq!(p.version, version);
+        }
+        assert_eq!(p.mp3.map(|h| h.rate_hz), Some(22050));
     }
 
     #[test]

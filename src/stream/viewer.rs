@@ -36,6 +36,8 @@ pub struct ViewerCounters {
     pub jumps: u32,
     /// Media lost in those jumps, in ms.
     pub skipped_ms: u64,
+    /// Units it did not get in those jumps, as far as they were still here to be counted.
+    pub dropped_units: u32,
     /// Furthest it has been behind live, in ms.
     pub worst_lag_ms: u32,
 }

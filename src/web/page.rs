@@ -30,8 +30,9 @@ pub struct Asset {
 
 const ETAG_BYTES: usize = 18;
 
-static ASSETS: [Asset; 4] = [
+static ASSETS: [Asset; 5] = [
     asset("", "text/html; charset=utf-8", include_bytes!("page/index.html")),
+    asset("mp4.js", "text/javascript; charset=utf-8", include_bytes!("page/mp4.js")),
     asset("page.js", "text/javascript; charset=utf-8", include_bytes!("page/page.js")),
     asset("player.js", "text/javascript; charset=utf-8", include_bytes!("page/player.js")),
     asset("style.css", "text/css; charset=utf-8", include_bytes!("page/style.css")),
@@ -65,9 +66,10 @@ pub struct LiveStream {
     pub app: String,
     /// Stream name.
     pub name: String,
-    /// Path of the fragmented MP4 on this port, `/live/demo.live.mp4`, query included if a vhost needs one.
+    /// Path of the fragmented MP4 on this port, `/live/demo.live.mp4`: percent-encoded, with a query if the
+    /// vhost needs one.
     pub url: String,
-    /// Path of the FLV on this port.
+    /// Path of the FLV on this port, likewise; empty if it has none.
     pub flv: String,
     /// Codecs as RFC 6381 writes them, `avc1.64001f,mp4a.40.2`; empty until the sequence headers are there.
     pub codecs: String,

@@ -1,6 +1,8 @@
 //! What a player speaks: bytes in, events and bytes out; no socket and no clock.
 
+pub(crate) mod flv;
 pub(crate) mod raw;
+pub(crate) mod rtmp;
 
 /// What a player's protocol tells of the bytes it was fed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,6 +4,14 @@
 //! all: an RTMP message, an FLV tag, a PES with its PSI, an ADTS frame, a moof with its mdat. A viewer can
 //! pause, stop and jump between two units, never inside one.
 
+pub mod adts;
+pub mod flv;
+pub mod fmp4;
+pub mod mp3;
+pub mod rtmp;
+pub mod tracks;
+pub mod ts;
+
 use crate::formats::message::{Frame, Kind, MediaTime};
 use crate::stream::prelude::Prelude;
 
@@ -137,28 +145,144 @@ pub trait Encode {
     fn flush(&mut self, prelude: &Prelude, out: &mut OpenBlock);
 }
 
-pub mod rtmp;
-/// stand-in
-pub struct Encoder(rtmp::Rtmp);
+/// The encoder of a format, dispatched statically.
+#[derive(Debug)]
+pub enum Encoder {
+    /// See [`rtmp::Rtmp`].
+    Rtmp(rtmp::Rtmp),
+    /// See [`flv::Flv`].
+    Flv(flv::Flv),
+    /// See [`ts::Ts`].
+    Ts(Box<ts::Ts>),
+    /// See [`adts::Adts`].
+    Aac(adts::Adts),
+    /// See [`mp3::Mp3`].
+    Mp3(mp3::Mp3),
+    /// See [`fmp4::Fmp4`].
+    Fmp4(Box<fmp4::Fmp4>),
+}
+
 impl Encoder {
-    /// new
-    pub fn new(_format: Format) -> Encoder {
-        Encoder(rtmp::Rtmp::new(60000))
+    /// A fresh encoder for a format.
+    pub fn new(format: Format) -> Encoder {
+        match format {
+            Format::Flv => Encoder::Flv(flv::Flv),
+            Format::Ts => Encoder::Ts(Box::default()),
+            Format::Aac => Encoder::Aac(adts::Adts::default()),
+            Format::Mp3 => Encoder::Mp3(mp3::Mp3),
+            Format::Fmp4 => Encoder::Fmp4(Box::default()),
+            Format::Rtmp { chunk_bytes } => Encoder::Rtmp(rtmp::Rtmp::new(chunk_bytes)),
+        }
     }
-    /// frame
-    pub fn frame(&mut self, frame: &Frame, prelude: &Prelude, out: &mut OpenBlock) {
-        self.0.frame(frame, prelude, out)
-    }
-    /// flush
-    pub fn flush(&mut self, prelude: &Prelude, out: &mut OpenBlock) {
-        self.0.flush(prelude, out)
-    }
-    /// ended
+
+    /// Whether the format cannot go on within the same body: fMP4 whose set of tracks changed. Its viewers
+    /// are to be ended and may come back for another body, which takes a fresh encoder.
     pub fn ended(&self) -> bool {
-        false
+        matches!(self, Encoder::Fmp4(fmp4) if fmp4.ended())
     }
 }
-/// prelude
-pub fn prelude(_f: Format, p: &Prelude, s: &Start, out: &mut Vec<u8>) {
-    rtmp::prelude(p, s, 60000, out)
+
+impl Encode for Encoder {
+    fn frame(&mut self, frame: &Frame, prelude: &Prelude, out: &mut OpenBlock) {
+        match self {
+            Encoder::Rtmp(e) => e.frame(frame, prelude, out),
+            Encoder::Flv(e) => e.frame(frame, prelude, out),
+            Encoder::Ts(e) => e.frame(frame, prelude, out),
+            Encoder::Aac(e) => e.frame(frame, prelude, out),
+            Encoder::Mp3(e) => e.frame(frame, prelude, out),
+            Encoder::Fmp4(e) => e.frame(frame, prelude, out),
+        }
+    }
+
+    fn flush(&mut self, prelude: &Prelude, out: &mut OpenBlock) {
+        match self {
+            Encoder::Rtmp(e) => e.flush(prelude, out),
+            Encoder::Flv(e) => e.flush(prelude, out),
+            Encoder::Ts(e) => e.flush(prelude, out),
+            Encoder::Aac(e) => e.flush(prelude, out),
+            Encoder::Mp3(e) => e.flush(prelude, out),
+            Encoder::Fmp4(e) => e.flush(prelude, out),
+        }
+    }
+}
+
+/// Appends what a viewer needs before the unit at `start`, as bare bytes without HTTP
+/// framing; nothing if the format needs nothing, or can carry nothing of the stream.
+pub fn prelude(format: Format, prelude: &Prelude, start: &Start, out: &mut Vec<u8>) {
+    match format {
+        Format::Flv => flv::prelude(prelude, start, out),
+        Format::Ts => ts::prelude(prelude, start, out),
+        Format::Fmp4 => fmp4::prelude(prelude, start, out),
+        Format::Rtmp { chunk_bytes } => rtmp::prelude(prelude, start, chunk_bytes, out),
+        // ADTS and MP3 frames each say all about themselves.
+        Format::Aac | Format::Mp3 => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats::flv::{Role, inspect};
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    const HTTP_FORMATS: [Format; 5] = [Format::Flv, Format::Ts, Format::Aac, Format::Mp3, Format::Fmp4];
+
+    /// Payloads that begin like something and go on like anything.
+    fn payload() -> impl Strategy<Value = (Kind, Vec<u8>)> {
+        let heads: Vec<(Kind, &[u8])> = vec![
+            (Kind::Video, b""),
+            (Kind::Video, b"\x17\0\0\0\0"),
+            (Kind::Video, b"\x17\x01\0\0\0"),
+            (Kind::Video, b"\x27\x01\xff\xff\xd8\0\0\0\x02"),
+            (Kind::Video, b"\x90hvc1"),
+            (Kind::Video, b"\x93hvc1\0\0"),
+            (Kind::Video, b"\x90av01\x81\0\0\0"),
+            (Kind::Video, b"\x96\x00avc1\x01"),
+            (Kind::Audio, b""),
+            (Kind::Audio, b"\xaf\0\x12\x10"),
+            (Kind::Audio, b"\xaf\0"),
+            (Kind::Audio, b"\xaf\x01"),
+            (Kind::Audio, b"\x2f\xff\xfb\x90\x64"),
+            (Kind::Audio, b"\x90OpusOpusHead\x01"),
+            (Kind::Audio, b"\x91Opus"),
+            (Kind::Data, b"\x02\0\x0d@setDataFrame"),
+        ];
+        let tail = prop::collection::vec(any::<u8>(), 0..300);
+        (prop::sample::select(heads), tail).prop_map(|((kind, head), tail)| (kind, [head, &tail].concat()))
+    }
+
+    proptest! {
+        #[test]
+        fn no_stream_panics_any_encoder_and_units_stay_whole(
+            payloads in prop::collection::vec((payload(), any::<i64>(), any::<bool>()), 0..40),
+            first: bool,
+        ) {
+            // A good header first, so that what follows reaches the muxers.
+            let avc = [&b"\x17\0\0\0\0"[..], &crate::formats::h264::tests::avcc_1080()].concat();
+            for format in HTTP_FORMATS {
+                let (mut in_force, mut out) = (Prelude::default(), OpenBlock::new(format));
+                let mut encoder = Encoder::new(format);
+                let start = ((Kind::Video, avc.clone()), 0, true);
+                let mut time = 0i64;
+                for ((kind, payload), any_time, wild) in [start].iter().chain(&payloads) {
+                    time = if *wild { *any_time } else { time.saturating_add(any_time & 63) };
+                    let payload = Bytes::from(payload.clone());
+                    let tag = inspect(*kind, &payload);
+                    match tag.role {
+                        Role::SequenceHeader => _ = in_force.remember(*kind, tag, &payload),
+                        _ => in_force.saw_frame(*kind, &tag, &payload),
+                    }
+                    let frame = Frame { kind: *kind, time: MediaTime(time), tag, payload };
+                    encoder.frame(&frame, &in_force, &mut out);
+                }
+                encoder.flush(&in_force, &mut out);
+                let ends: Vec<u32> = out.units.iter().map(|unit| unit.end).collect();
+                prop_assert!(ends.is_sorted_by(|a, b| a < b));
+                prop_assert_eq!(ends.last().map_or(0, |end| *end as usize), out.bytes.len());
+                let start = Start { first, time: MediaTime(time), counters: 0x1234 };
+                prelude(format, &in_force, &start, &mut Vec::new());
+            }
+        }
+    }
 }

@@ -7,6 +7,7 @@ use super::{Encode, OpenBlock, Start};
 use crate::formats::flv::Role;
 use crate::formats::message::{Frame, Kind, WireTime};
 use crate::rtmp::chunk::writer::write_message;
+use crate::stream::metadata::is_metadata;
 use crate::stream::prelude::Prelude;
 
 /// Message stream that media is sent on: SRS gives each connection one stream, number 1.
@@ -42,7 +43,9 @@ impl Encode for Rtmp {
     fn frame(&mut self, frame: &Frame, _prelude: &Prelude, out: &mut OpenBlock) {
         let key = frame.kind == Kind::Video && frame.tag.role == Role::Key;
         out.unit(frame.time, frame.kind, key, 0, |bytes| {
-            write(bytes, frame.kind, frame.time.wire(), &frame.payload, self.chunk_bytes);
+            let metadata = frame.kind == Kind::Data && is_metadata(&frame.payload);
+            let time = if metadata { WireTime(0) } else { frame.time.wire() };
+            write(bytes, frame.kind, time, &frame.payload, self.chunk_bytes);
         });
     }
 
@@ -53,7 +56,7 @@ impl Encode for Rtmp {
 pub fn prelude(prelude: &Prelude, start: &Start, chunk_bytes: u32, out: &mut Vec<u8>) {
     let time = start.time.wire();
     if let Some(metadata) = prelude.metadata.as_ref().filter(|_| start.first) {
-        write(out, Kind::Data, time, metadata, chunk_bytes);
+        write(out, Kind::Data, WireTime(0), metadata, chunk_bytes);
     }
     for header in &prelude.headers {
         write(out, header.kind, time, &header.payload, chunk_bytes);

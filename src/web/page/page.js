@@ -1,6 +1,7 @@
 // The page around the player: the list of live streams, the facts of the one being watched, and its URLs.
 
-import { LivePlayer, codecName, unplayable } from '/_live/player.js';
+import { codecName } from '/_live/mp4.js';
+import { LivePlayer, unplayable } from '/_live/player.js';
 
 const REFRESH_MS = 2000;
 const HIDDEN_MS = 5000; // a muted player nobody sees is closed after this
@@ -20,7 +21,7 @@ const player = new LivePlayer(video, (to, word) => {
   $('play').hidden = to !== 'blocked' && to !== 'paused';
   $('word').textContent = {
     connecting: 'Waiting for the stream …',
-    away: `${word}. It is opened again as soon as it is back.`,
+    away: `${word}. Trying again …`,
     unsupported: `This browser cannot play ${word}. The addresses below work in ffplay or VLC.`,
   }[to] ?? '';
 });
@@ -57,20 +58,23 @@ async function refresh() {
     $('summary').textContent = streams.length ? `${plural(streams.length, 'stream')} live` : 'No stream is live';
     if (!watched && streams.length) watch(streams[0].url);
     reconsider();
+    $('summary').dataset.live = streams.length > 0;
   } catch {
+    $('summary').dataset.live = false;
     $('summary').textContent = 'The server does not answer';
   }
   render();
   setTimeout(refresh, REFRESH_MS);
 }
 
-// An unsupported stream is looked at again when it has been published anew, with other codecs perhaps.
+// A stream published anew is opened at once: one that was away, and one that was not supported, which may
+// have other codecs now.
 let seen = null;
 function reconsider() {
   const now = streams.find((s) => s.url === watched);
   const anew = now && (!seen || now.codecs !== seen.codecs || now.since_ms < seen.since_ms);
   seen = now ?? null;
-  if (anew && phase === 'unsupported') player.open(watched);
+  if (anew && (phase === 'unsupported' || phase === 'away')) player.open(watched);
 }
 
 function render() {

@@ -3,6 +3,8 @@
 // The body is cut into whole boxes. `ftyp`+`moov` are an init, `moof`+`mdat` a fragment; only whole ones are
 // appended. The init says which codecs there are: nothing else is asked.
 
+import { Boxes, codecName, keyTime, tracksOf } from '/_live/mp4.js';
+
 const LOW_WATER_S = 0.3; // the least that should be buffered when the next fragment comes
 const LOW_WATER_MAX_S = 1.2; // how far underruns may raise that
 const JUMP_S = 3; // further behind than this: jump to the live edge
@@ -11,161 +13,12 @@ const SETTLE_S = 0.8;
 const KEEP_S = 10; // played media kept for the decoder
 const RETRY_MS = [250, 5000]; // first and longest pause before the stream is opened again
 const SILENCE_MS = 10000; // a body that flowed and then says nothing is opened again
-const MAX_BOX_BYTES = 64 << 20;
+const STEADY_MS = 5000; // a session that lasted this long was a good one: the next retry is quick
+const UNDECODABLE = 'This browser could not decode the stream';
 
 const Media = window.MediaSource ?? window.ManagedMediaSource; // the latter is all that iPhones have
 
 class Unsupported extends Error {}
-
-/** Cuts bytes into whole top-level boxes (ISO 14496-12 §4.2). */
-export class Boxes {
-  #held = new Uint8Array(1 << 16);
-  #length = 0;
-
-  push(chunk) {
-    const need = this.#length + chunk.length;
-    if (need > this.#held.length) {
-      const grown = new Uint8Array(Math.max(need, 2 * this.#held.length));
-      grown.set(this.#held.subarray(0, this.#length));
-      this.#held = grown;
-    }
-    this.#held.set(chunk, this.#length);
-    this.#length = need;
-
-    const boxes = [];
-    let at = 0;
-    for (; this.#length - at >= 8; ) {
-      const head = boxHead(this.#held, at, this.#length);
-      if (!head) break;
-      if (head.size < head.header || head.size > MAX_BOX_BYTES) throw new Error('This is no fragmented MP4');
-      if (this.#length - at < head.size) break;
-      boxes.push({ type: head.type, bytes: this.#held.slice(at, at + head.size) });
-      at += head.size;
-    }
-    this.#held.copyWithin(0, at, this.#length);
-    this.#length -= at;
-    return boxes;
-  }
-}
-
-function boxHead(bytes, at, end) {
-  const view = new DataView(bytes.buffer, bytes.byteOffset);
-  const type = String.fromCharCode(...bytes.subarray(at + 4, at + 8));
-  let [size, header] = [view.getUint32(at), 8];
-  if (size === 1) {
-    if (end - at < 16) return null;
-    [size, header] = [Number(view.getBigUint64(at + 8)), 16];
-  }
-  return { type, size, header };
-}
-
-function* children(bytes, at, end) {
-  while (end - at >= 8) {
-    const { type, size, header } = boxHead(bytes, at, end) ?? {};
-    if (!(size >= header && at + size <= end)) return;
-    yield { type, start: at + header, end: at + size };
-    at += size;
-  }
-}
-
-function child(bytes, box, ...path) {
-  for (const type of path) {
-    if (!box) return null;
-    box = [...children(bytes, box.start, box.end)].find((b) => b.type === type);
-  }
-  return box;
-}
-
-/** The codec of each track of a `moov` box, as RFC 6381 writes it. */
-export function codecsOf(moov) {
-  const codecs = [];
-  for (const trak of children(moov, 8, moov.length)) {
-    if (trak.type !== 'trak') continue;
-    const stsd = child(moov, trak, 'mdia', 'minf', 'stbl', 'stsd');
-    const entry = stsd && [...children(moov, stsd.start + 8, stsd.end)][0];
-    if (entry) codecs.push(codecOf(moov, entry));
-  }
-  return codecs;
-}
-
-function codecOf(bytes, entry) {
-  const config = (type, skip) => {
-    const box = child(bytes, { start: entry.start + skip, end: entry.end }, type);
-    return box && bytes.subarray(box.start, box.end);
-  };
-  const picture = (type) => config(type, 78); // VisualSampleEntry
-  const sound = (type) => config(type, 28); // AudioSampleEntry
-  const hex = (n) => n.toString(16).padStart(2, '0');
-  const two = (n) => String(n).padStart(2, '0');
-  let c;
-  switch (entry.type) {
-    case 'avc1':
-    case 'avc3':
-      return (c = picture('avcC')) ? `${entry.type}.${hex(c[1])}${hex(c[2])}${hex(c[3])}` : entry.type;
-    case 'hvc1':
-    case 'hev1': {
-      if (!(c = picture('hvcC'))) return entry.type;
-      let compatible = 0; // ISO 14496-15 §E.3: the 32 flags, in reverse bit order
-      for (let i = 0; i < 32; i++) if (c[2 + (i >> 3)] & (0x80 >> (i & 7))) compatible |= 1 << i;
-      const limits = [...c.subarray(6, 12)];
-      while (limits.length && !limits.at(-1)) limits.pop();
-      const profile = ['', 'A', 'B', 'C'][c[1] >> 6] + (c[1] & 31);
-      const level = (c[1] & 32 ? 'H' : 'L') + c[12];
-      return [entry.type, profile, (compatible >>> 0).toString(16), level, ...limits.map((n) => n.toString(16))].join('.');
-    }
-    case 'av01': {
-      if (!(c = picture('av1C'))) return entry.type;
-      const [profile, high, twelve] = [c[1] >> 5, c[2] & 0x40, c[2] & 0x20];
-      const depth = high ? (profile === 2 && twelve ? 12 : 10) : 8;
-      return `av01.${profile}.${two(c[1] & 31)}${c[2] & 0x80 ? 'H' : 'M'}.${two(depth)}`;
-    }
-    case 'vp09':
-      return (c = picture('vpcC')) ? `vp09.${two(c[4])}.${two(c[5])}.${two(c[6] >> 4)}` : entry.type;
-    case 'mp4a':
-      return (c = sound('esds')) ? `mp4a.${objectType(c.subarray(4))}` : 'mp4a.40.2';
-    case 'Opus':
-      return 'opus';
-    case 'fLaC':
-      return 'flac';
-    case '.mp3':
-      return 'mp3';
-    default:
-      return entry.type;
-  }
-}
-
-/** Object type and audio object type of an ES descriptor (ISO 14496-1 §7.2.6.5). */
-function objectType(es) {
-  let at = 0;
-  const descriptor = () => {
-    const tag = es[at++];
-    while (es[at++] & 0x80);
-    return tag;
-  };
-  descriptor();
-  const flags = es[at + 2];
-  at += 3 + (flags & 0x80 ? 2 : 0);
-  if (flags & 0x40) at += 1 + es[at];
-  if (flags & 0x20) at += 2;
-  descriptor();
-  const type = es[at];
-  if (type !== 0x40) return type.toString(16).toUpperCase();
-  at += 13;
-  descriptor();
-  const audio = es[at] >> 3;
-  return `40.${audio === 31 ? 32 + ((es[at] & 7) << 3) + (es[at + 1] >> 5) : audio || 2}`;
-}
-
-const NAMES = {
-  avc1: 'H.264', avc3: 'H.264', hvc1: 'HEVC', hev1: 'HEVC', av01: 'AV1', vp09: 'VP9',
-  mp4a: 'AAC', opus: 'Opus', mp3: 'MP3', flac: 'FLAC', 'ac-3': 'AC-3', 'ec-3': 'E-AC-3',
-};
-
-/** What people call a codec: "H.264" for avc1.64001f. */
-export function codecName(codec) {
-  if (/^mp4a\.(6b|69)$/i.test(codec)) return 'MP3';
-  return NAMES[codec.split('.')[0]] ?? codec;
-}
 
 const mimeOf = (codecs) => `video/mp4; codecs="${codecs.join(',')}"`;
 
@@ -191,7 +44,7 @@ class Sink {
     await opened;
     URL.revokeObjectURL(url);
     const sink = new Sink();
-    Object.assign(sink, { video, signal, codecs });
+    Object.assign(sink, { video, signal, codecs, hasVideo: false, keys: [] });
     sink.buffer = media.addSourceBuffer(mimeOf(codecs));
     media.duration = Infinity;
     return sink;
@@ -202,12 +55,23 @@ class Sink {
       await this.#update((buffer) => buffer.appendBuffer(bytes));
     } catch (error) {
       if (error.name !== 'QuotaExceededError') throw error;
-      await this.#forgetBefore(this.video.currentTime - 1);
+      await this.#forgetBefore(this.video.currentTime);
       await this.#update((buffer) => buffer.appendBuffer(bytes)); // full still: the session ends, and starts anew
     }
     const { buffered } = this.buffer;
     const now = this.video.currentTime;
     if (buffered.length && now - buffered.start(0) > 1.5 * KEEP_S) await this.#forgetBefore(now - KEEP_S);
+  }
+
+  // remove() takes everything up to the next keyframe, so it may only be told to stop at one: otherwise it
+  // takes the pictures being played.
+  async #forgetBefore(end) {
+    if (this.hasVideo) {
+      while (this.keys.length > 1 && this.keys[1] <= end) this.keys.shift();
+      end = this.keys[0] <= end ? this.keys[0] - 0.005 : 0;
+    }
+    const { buffered } = this.buffer;
+    if (buffered.length && buffered.start(0) < end) await this.#update((buffer) => buffer.remove(0, end));
   }
 
   changeType(codecs) {
@@ -216,16 +80,15 @@ class Sink {
     this.codecs = codecs;
   }
 
-  async #forgetBefore(end) {
-    if (end > 0) await this.#update((buffer) => buffer.remove(0, end));
-  }
-
   async #update(change) {
     const ended = settled(this.buffer, 'updateend', this.signal);
     ended.catch(() => {}); // `change` may throw first, and then nobody waits
-    change(this.buffer);
-    await ended;
-    if (this.video.error) throw new Error('This browser could not decode the stream');
+    try {
+      change(this.buffer);
+      await ended;
+    } catch (error) {
+      throw this.video.error ? new Error(UNDECODABLE) : error;
+    }
   }
 }
 
@@ -244,7 +107,6 @@ export class LivePlayer {
   #run = null;
   #session = null;
   #bytes = 0;
-  #fragments = 0;
   #floor = LOW_WATER_S;
   #lows = [];
   #last = null;
@@ -255,7 +117,7 @@ export class LivePlayer {
     video.disableRemotePlayback = true; // ManagedMediaSource asks for it
     video.addEventListener('waiting', () => this.#underrun());
     video.addEventListener('playing', () => this.#run && this.#report('playing', ''));
-    video.addEventListener('error', () => this.#session?.abort(new Error('This browser could not decode the stream')));
+    video.addEventListener('error', () => this.#session?.abort(new Error(UNDECODABLE)));
     setInterval(() => this.#steer(), 250);
   }
 
@@ -277,7 +139,6 @@ export class LivePlayer {
   async #keepOpen(url, signal) {
     let pause = RETRY_MS[0];
     while (!signal.aborted) {
-      const before = this.#fragments;
       let word = 'The stream has ended';
       const session = new AbortController();
       const leave = () => session.abort(signal.reason);
@@ -285,6 +146,8 @@ export class LivePlayer {
       try {
         this.#report('connecting', '');
         this.#session = session;
+        this.openedAt = this.heardAt = null;
+        this.settled = false;
         await this.#playOnce(url, session.signal);
       } catch (error) {
         if (signal.aborted) return;
@@ -295,7 +158,7 @@ export class LivePlayer {
         session.abort(new Error('over'));
       }
       this.#report('away', word);
-      if (this.#fragments > before) pause = RETRY_MS[0];
+      if (this.openedAt && performance.now() - this.openedAt > STEADY_MS) pause = RETRY_MS[0];
       await new Promise((resolve) => setTimeout(resolve, pause));
       pause = Math.min(2 * pause, RETRY_MS[1]);
     }
@@ -306,14 +169,11 @@ export class LivePlayer {
     if (!response.ok) throw new Error(response.status === 404 ? 'The stream is not live' : `HTTP ${response.status}`);
     const boxes = new Boxes();
     const body = response.body.getReader();
-    let [sink, init, fragments, moof] = [null, [], [], null];
-    this.openedAt = this.heardAt = null;
-    this.settled = false;
+    let [sink, init, tracks, fragments, moof] = [null, [], [], [], null];
     const flush = async () => {
-      if (!sink || !fragments.length) return;
+      if (!fragments.length) return;
       this.#noteLow();
       const joined = join(fragments);
-      this.#fragments += fragments.length;
       fragments = [];
       await sink.append(joined);
       this.#start();
@@ -327,9 +187,12 @@ export class LivePlayer {
         if (type === 'ftyp') init = [bytes];
         else if (type === 'moov') {
           await flush();
-          sink = await this.#init(sink, [...init, bytes], codecsOf(bytes), signal);
+          tracks = tracksOf(bytes);
+          sink = await this.#init(sink, [...init, bytes], tracks, signal);
         } else if (type === 'moof') moof = bytes;
-        else if (type === 'mdat' && moof) {
+        else if (type === 'mdat' && moof && sink) {
+          const key = keyTime(moof, tracks);
+          if (key !== null) sink.keys.push(key);
           fragments.push(moof, bytes);
           moof = null;
         }
@@ -338,7 +201,8 @@ export class LivePlayer {
     }
   }
 
-  async #init(sink, init, codecs, signal) {
+  async #init(sink, init, tracks, signal) {
+    const codecs = tracks.map((track) => track.codec);
     const refused = unplayable(codecs);
     if (!Media) throw new Unsupported('live video, for it has no Media Source');
     if (!codecs.length) throw new Error('The stream has no track');
@@ -346,6 +210,7 @@ export class LivePlayer {
     this.codecs = codecs;
     if (sink) sink.changeType(codecs);
     else sink = await Sink.open(this.#video, codecs, signal);
+    sink.hasVideo = tracks.some((track) => track.video);
     await sink.append(join(init));
     return sink;
   }

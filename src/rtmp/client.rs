@@ -1,0 +1,423 @@
+//! The client's end of an RTMP connection, without I/O: plays or publishes one stream.
+//!
+//! Used by edges and forwarders, and by the load tool for thousands of players, for which
+//! [`Keep::Head`] leaves out the payloads. The shell sends what [`ClientSession::take_output`] gives after
+//! `new`, after each round of [`ClientSession::read`], and after `write_media`.
+
+pub use super::chunk::reader::{HEAD_BYTES, Head, Keep};
+
+use super::chunk::reader::{ChunkError, ChunkReader, Limits, Payload, RawMessage};
+use super::chunk::{DEFAULT_CHUNK_BYTES, csid, type_id, writer::write_message};
+use super::command::{Body, Call, Command, CommandError, Status};
+use super::control::{Acknowledgements, Control, User};
+use super::handshake::{ClientHandshake, HandshakeError};
+use super::session::media::{Aggregate, data};
+use crate::formats::amf0::{self, Properties, Value};
+use crate::formats::bits::Short;
+use crate::formats::flv::{self, Tag};
+use crate::formats::message::{Kind, Message, WireTime};
+use std::sync::Arc;
+
+/// What a client wants. One for all sessions that want the same.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClientConfig {
+    /// `tcUrl`.
+    pub tc_url: String,
+    /// `app`, with parameters.
+    pub app: String,
+    /// Stream name, with parameters.
+    pub stream: String,
+    /// What to do with the stream.
+    pub role: Role,
+    /// What to do with payloads.
+    pub keep: Keep,
+    /// `flashVer`.
+    pub flash_version: String,
+    /// `pageUrl`, if not empty.
+    pub page_url: String,
+    /// `swfUrl`, if not empty.
+    pub swf_url: String,
+    /// A second argument of `connect`: what an edge says of itself, or what its own client said.
+    pub args: Option<Properties>,
+    /// Buffer length that a player tells, in milliseconds.
+    pub buffer_ms: u32,
+    /// Chunk size of what we send once connected.
+    pub chunk_bytes: u32,
+    /// How often the server is to acknowledge.
+    pub window_ack_bytes: u32,
+    /// What the server may send.
+    pub limits: Limits,
+}
+
+/// What to do with a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// connect, createStream, play.
+    Play,
+    /// connect, createStream, publish: as SRS's edges and forwarders do.
+    PublishFlash,
+    /// connect, releaseStream, FCPublish, createStream, publish: as encoders do.
+    PublishFmle,
+}
+
+impl ClientConfig {
+    /// The usual client of the stream at `url`.
+    pub fn new(url: &super::url::ClientUrl, role: Role) -> ClientConfig {
+        ClientConfig {
+            tc_url: url.tc_url.clone(),
+            app: url.app.clone(),
+            stream: url.stream.clone(),
+            role,
+            keep: Keep::Whole,
+            flash_version: "WIN 15,0,0,239".to_owned(),
+            page_url: String::new(),
+            swf_url: String::new(),
+            args: None,
+            buffer_ms: 1000,
+            chunk_bytes: 60_000,
+            window_ack_bytes: 2_500_000,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// How far a client has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// The handshake is not over.
+    Handshake,
+    /// `connect` is not answered.
+    Connect,
+    /// `createStream` is not answered.
+    CreateStream,
+    /// `play` or `publish` is not answered.
+    Start,
+    /// The stream plays, or may be published.
+    Ready,
+    /// The server refused.
+    Failed,
+}
+
+/// What the server did.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ClientEvent {
+    /// The stream will come, or may be sent.
+    Ready,
+    /// A message of the stream that is played.
+    Media(Message),
+    /// The same under [`Keep::Head`].
+    Skimmed(Skimmed),
+    /// A status that is no error, `NetStream.Play.UnpublishNotify` for instance.
+    Status(Box<Status>),
+    /// The server refused, or sends the client elsewhere ([`Status::redirect`]): close.
+    Failed(Box<Status>),
+}
+
+/// What is left of an audio or video message under [`Keep::Head`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Skimmed {
+    /// Audio or video.
+    pub kind: Kind,
+    /// Timestamp.
+    pub time: WireTime,
+    /// Its length and first bytes.
+    pub head: Head,
+    /// What the first bytes tell of it.
+    pub tag: Tag,
+}
+
+/// Why a session cannot go on.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ClientError {
+    /// No handshake.
+    #[error(transparent)]
+    Handshake(#[from] HandshakeError),
+    /// Chunks that cannot be read.
+    #[error(transparent)]
+    Chunk(#[from] ChunkError),
+    /// A control message shorter than its kind.
+    #[error("control message of type {type_id}: {short}")]
+    Control {
+        /// Its type.
+        type_id: u8,
+        /// What is missing.
+        short: Short,
+    },
+    /// A call that cannot be understood.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+}
+
+const CONNECT: f64 = 1.0;
+const RELEASE_STREAM: f64 = 2.0;
+const FC_PUBLISH: f64 = 3.0;
+const CREATE_STREAM: f64 = 4.0;
+
+/// The client's end of one connection.
+#[derive(Debug)]
+pub struct ClientSession {
+    config: Arc<ClientConfig>,
+    step: Step,
+    handshake: Option<Box<ClientHandshake>>,
+    reader: ChunkReader,
+    acks: Acknowledgements,
+    peer_bandwidth_bytes: u32,
+    chunk_bytes: u32,
+    stream_id: u32,
+    aggregate: Option<Box<Aggregate>>,
+    out: Vec<u8>,
+}
+
+impl ClientSession {
+    /// A session on a fresh connection: C0 and C1 wait to be sent. Their random bytes come from `seed`.
+    pub fn new(config: Arc<ClientConfig>, seed: u64) -> ClientSession {
+        let mut out = Vec::new();
+        ClientSession {
+            step: Step::Handshake,
+            handshake: Some(Box::new(ClientHandshake::new(seed, &mut out))),
+            reader: ChunkReader::new(config.limits, config.keep),
+            acks: Acknowledgements::default(),
+            peer_bandwidth_bytes: 0,
+            chunk_bytes: DEFAULT_CHUNK_BYTES,
+            stream_id: 0,
+            aggregate: None,
+            out,
+            config,
+        }
+    }
+
+    /// How far it has come.
+    pub const fn step(&self) -> Step {
+        self.step
+    }
+
+    /// What is to be sent.
+    pub fn take_output(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.out)
+    }
+
+    /// Whether there is something to be sent.
+    pub const fn has_output(&self) -> bool {
+        !self.out.is_empty()
+    }
+
+    /// Bytes read so far, the handshake included.
+    pub const fn bytes_read(&self) -> u64 {
+        self.acks.received()
+    }
+
+    /// Reads what came, up to the next event. Call it again until it gives `None`; then all of `input` has
+    /// been taken.
+    pub fn read(&mut self, input: &mut &[u8]) -> Result<Option<ClientEvent>, ClientError> {
+        loop {
+            if let Some(message) = self.aggregate.as_mut().and_then(|a| a.next()) {
+                return Ok(Some(ClientEvent::Media(message)));
+            }
+            self.aggregate = None;
+            let before = input.len();
+            if let Some(handshake) = &mut self.handshake {
+                let agreed = handshake.feed(input, &mut self.out)?;
+                self.acks.on_received(before - input.len());
+                if agreed.is_none() {
+                    return Ok(None);
+                }
+                self.handshake = None;
+                self.connect();
+                continue;
+            }
+            let message = self.reader.read(input)?;
+            if let Some(sequence) = self.acks.on_received(before - input.len()) {
+                Control::Acknowledgement(sequence).write(&mut self.out);
+            }
+            let Some(message) = message else { return Ok(None) };
+            if let Some(event) = self.message(message)? {
+                return Ok(Some(event));
+            }
+        }
+    }
+
+    /// Sends a message of the stream that is published, once it is ready. Metadata (data that begins with
+    /// `onMetaData`) is sent so that the server remembers it.
+    pub fn write_media(&mut self, kind: Kind, time: WireTime, payload: &[u8]) {
+        if self.step != Step::Ready {
+            return;
+        }
+        let csid = match kind {
+            Kind::Audio => csid::AUDIO,
+            Kind::Video => csid::VIDEO,
+            Kind::Data => csid::DATA,
+        };
+        let mut wrapping = Vec::new();
+        if kind == Kind::Data && payload.starts_with(b"\x02\0\x0aonMetaData") {
+            amf0::write_string(&mut wrapping, "@setDataFrame");
+        }
+        let parts = [&wrapping[..], payload];
+        write_message(&mut self.out, csid, kind.type_id(), self.stream_id, time, &parts, self.chunk_bytes);
+    }
+
+    /// Says that no more is wanted, or will be sent. The connection may be closed after.
+    pub fn finish(&mut self) {
+        if self.step < Step::Start || self.step == Step::Failed {
+            return;
+        }
+        if self.config.role == Role::PublishFmle {
+            let name = self.config.stream.clone();
+            self.send(0, Body::call("FCUnpublish", 5.0).null().text(&name));
+        }
+        self.send(0, Body::call("deleteStream", 0.0).null().number(self.stream_id.into()));
+    }
+
+    fn connect(&mut self) {
+        let config = self.config.clone();
+        let text = |name: &str, value: &str| (name.to_owned(), Value::text(value));
+        let mut object = vec![text("app", &config.app)];
+        if config.role != Role::Play {
+            object.push(text("type", "nonprivate"));
+        }
+        object.push(text("flashVer", &config.flash_version));
+        let more = [("swfUrl", &config.swf_url), ("tcUrl", &config.tc_url), ("pageUrl", &config.page_url)];
+        object.extend(more.iter().filter(|(_, v)| !v.is_empty()).map(|(n, v)| text(n, v)));
+        object.push(("fpad".to_owned(), Value::Boolean(false)));
+        // What Flash Player said it can do; servers of old look at it.
+        let numbers = [
+            ("capabilities", 239.0),
+            ("audioCodecs", 3575.0),
+            ("videoCodecs", 252.0),
+            ("videoFunction", 1.0),
+            ("objectEncoding", 0.0),
+        ];
+        object.extend(numbers.iter().map(|(n, v)| ((*n).to_owned(), Value::Number(*v))));
+        let codecs = ["av01", "vp09", "hvc1", "Opus"].map(Value::text).to_vec();
+        object.push(("fourCcList".to_owned(), Value::StrictArray(codecs)));
+        let mut body = Body::call("connect", CONNECT).value(&Value::Object(object));
+        if let Some(args) = &config.args {
+            body = body.value(&Value::Object(args.clone()));
+        }
+        self.send(0, body);
+        self.step = Step::Connect;
+    }
+
+    fn message(&mut self, m: RawMessage) -> Result<Option<ClientEvent>, ClientError> {
+        let kind = match m.type_id {
+            type_id::AUDIO => Kind::Audio,
+            type_id::VIDEO => Kind::Video,
+            _ => Kind::Data,
+        };
+        let payload = match m.payload {
+            Payload::Whole(payload) => payload,
+            Payload::Head(head) => {
+                let tag = flv::inspect(kind, head.bytes());
+                return Ok(Some(ClientEvent::Skimmed(Skimmed { kind, time: m.time, head, tag })));
+            }
+        };
+        Ok(match m.type_id {
+            type_id::AUDIO | type_id::VIDEO => {
+                Some(ClientEvent::Media(Message { kind, time: m.time, payload }))
+            }
+            type_id::DATA | type_id::DATA_AMF3 => data(m.time, &payload).map(ClientEvent::Media),
+            type_id::AGGREGATE => {
+                let mut aggregate = Aggregate::new(payload, m.time);
+                let first = aggregate.next();
+                self.aggregate = Some(Box::new(aggregate));
+                first.map(ClientEvent::Media)
+            }
+            type_id::COMMAND | type_id::COMMAND_AMF3 => {
+                self.call(Call::read(payload.strip_prefix(&[0]).unwrap_or(&payload))?)
+            }
+            type_id => {
+                let control = Control::read(type_id, &payload);
+                self.control(control.map_err(|short| ClientError::Control { type_id, short })?);
+                None
+            }
+        })
+    }
+
+    fn control(&mut self, control: Option<Control>) {
+        match control {
+            Some(Control::WindowAck(bytes)) => self.acks.set_window(bytes),
+            Some(Control::PeerBandwidth { bytes, .. }) if bytes != self.peer_bandwidth_bytes => {
+                // §5.4.5: to be answered if it differs from what was said last.
+                self.peer_bandwidth_bytes = bytes;
+                Control::WindowAck(bytes).write(&mut self.out);
+            }
+            Some(Control::User(User::PingRequest(time))) => {
+                Control::User(User::PingResponse(time)).write(&mut self.out);
+            }
+            _ => {}
+        }
+    }
+
+    fn call(&mut self, call: Call) -> Option<ClientEvent> {
+        match call.command {
+            Command::Answer(answer) => {
+                let step = match call.transaction {
+                    CONNECT => Step::Connect,
+                    CREATE_STREAM => Step::CreateStream,
+                    _ => return None, // releaseStream and FCPublish may fail
+                };
+                if step != self.step {
+                    return None;
+                }
+                if answer.error {
+                    return Some(self.fail(answer.status));
+                }
+                match step {
+                    Step::Connect => self.connected(),
+                    _ => self.created(answer.number.unwrap_or(1.0) as u32),
+                }
+                None
+            }
+            Command::Status(status) if status.level == "error" => Some(self.fail(status)),
+            Command::Status(status) => {
+                let starts = match self.config.role {
+                    Role::Play => "NetStream.Play.Start",
+                    _ => "NetStream.Publish.Start",
+                };
+                if self.step == Step::Start && status.code == starts {
+                    self.step = Step::Ready;
+                    return Some(ClientEvent::Ready);
+                }
+                Some(ClientEvent::Status(Box::new(status)))
+            }
+            _ => None,
+        }
+    }
+
+    fn fail(&mut self, status: Status) -> ClientEvent {
+        self.step = Step::Failed;
+        ClientEvent::Failed(Box::new(status))
+    }
+
+    fn connected(&mut self) {
+        let config = self.config.clone();
+        Control::WindowAck(config.window_ack_bytes).write(&mut self.out);
+        if config.role != Role::Play {
+            self.chunk_bytes = config.chunk_bytes.clamp(1, super::chunk::MAX_CHUNK_BYTES);
+            Control::ChunkSize(self.chunk_bytes).write(&mut self.out);
+        }
+        if config.role == Role::PublishFmle {
+            self.send(0, Body::call("releaseStream", RELEASE_STREAM).null().text(&config.stream));
+            self.send(0, Body::call("FCPublish", FC_PUBLISH).null().text(&config.stream));
+        }
+        self.send(0, Body::call("createStream", CREATE_STREAM).null());
+        self.step = Step::CreateStream;
+    }
+
+    fn created(&mut self, stream_id: u32) {
+        let config = self.config.clone();
+        self.stream_id = stream_id;
+        if config.role == Role::Play {
+            // −2: live if it is, else a recording.
+            self.send(stream_id, Body::call("play", 0.0).null().text(&config.stream).number(-2.0));
+            let buffer = User::SetBufferLength { stream_id, ms: config.buffer_ms };
+            Control::User(buffer).write(&mut self.out);
+        } else {
+            self.send(stream_id, Body::call("publish", 0.0).null().text(&config.stream).text("live"));
+        }
+        self.step = Step::Start;
+    }
+
+    fn send(&mut self, stream_id: u32, body: Body) {
+        body.write_command(&mut self.out, stream_id, self.chunk_bytes);
+    }
+}

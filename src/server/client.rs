@@ -1,0 +1,410 @@
+//! A connection: what every protocol's shell needs of it.
+//!
+//! Bytes to a peer have one way out. *Private* bytes (answers, commands, preludes) gather here and go first;
+//! feed bytes come from the pump, which sends only between units and only while nothing private waits. When
+//! the socket is full, one parked task owns it until what was begun is finished.
+
+use super::process::Place;
+use super::shard::Shard;
+use super::signal::Signal;
+use crate::stats::rates::Rate;
+use crate::stats::reason::{CloseReason, Reason};
+use crate::stream::hub::ViewerId;
+use crate::stream::post::SourceId;
+use crate::stream::wire::{Taken, Wire};
+use crate::web::api::snapshot::{ClientId, ClientKind, FeedFormat};
+use bytes::Bytes;
+use shards::{Class, Sent, TcpConn, TcpTuning};
+use std::cell::{Cell, RefCell};
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+/// Private bytes that may wait for a peer, a single prelude aside: a peer that asks and does not listen is
+/// closed above that.
+pub const PRIVATE_BYTES: usize = 64 << 10;
+/// A client that takes nothing at all gets no more than this of kernel memory for unsent bytes.
+const NOTSENT_LOWAT_BYTES: u32 = 64 << 10;
+
+/// What the API and the log say of a client.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// Vhost that serves it.
+    pub vhost: String,
+    /// Application.
+    pub app: String,
+    /// Stream.
+    pub stream: String,
+    /// Page that embeds the player.
+    pub page_url: String,
+    /// Player.
+    pub swf_url: String,
+    /// What it connected to.
+    pub tc_url: String,
+    /// What it does.
+    pub kind: ClientKind,
+    /// A viewer's format.
+    pub format: Option<FeedFormat>,
+}
+
+/// What the owner said of a publish that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grant {
+    /// Go ahead.
+    Granted,
+    /// Not, or no longer.
+    Revoked(CloseReason),
+}
+
+/// One connection of this shard.
+pub struct Client {
+    /// Its number.
+    pub id: ClientId,
+    conn: TcpConn,
+    shard: Weak<Shard>,
+    private: RefCell<Vec<u8>>,
+    parked: Cell<bool>,
+    parked_since_ms: Cell<u64>,
+    send_timeout_ms: Cell<u64>,
+    /// To be ended once private bytes are sent.
+    ending: Cell<bool>,
+    reason: Cell<Option<CloseReason>>,
+    deadline: Cell<Option<(u64, CloseReason)>>,
+    viewer: Cell<Option<ViewerId>>,
+    source: Cell<Option<SourceId>>,
+    grant: Cell<Option<Grant>>,
+    signal: Signal,
+    recv_bytes: Cell<u64>,
+    sent_bytes: Cell<u64>,
+    since_ms: u64,
+    about: RefCell<Option<Box<About>>>,
+    rates: RefCell<Option<Box<(Rate, Rate)>>>,
+    _place: Place,
+}
+
+impl Client {
+    /// A client on a fresh connection.
+    pub fn new(id: ClientId, conn: TcpConn, shard: &Rc<Shard>, place: Place) -> Rc<Client> {
+        conn.tune(&TcpTuning { notsent_lowat: Some(NOTSENT_LOWAT_BYTES), ..TcpTuning::default() });
+        Rc::new(Client {
+            id,
+            conn,
+            shard: Rc::downgrade(shard),
+            private: RefCell::default(),
+            parked: Cell::new(false),
+            parked_since_ms: Cell::new(0),
+            send_timeout_ms: Cell::new(30_000),
+            ending: Cell::new(false),
+            reason: Cell::new(None),
+            deadline: Cell::new(None),
+            viewer: Cell::new(None),
+            source: Cell::new(None),
+            grant: Cell::new(None),
+            signal: Signal::default(),
+            recv_bytes: Cell::new(0),
+            sent_bytes: Cell::new(0),
+            since_ms: shard.now_ms(),
+            about: RefCell::default(),
+            rates: RefCell::default(),
+            _place: place,
+        })
+    }
+
+    /// Its connection.
+    pub fn conn(&self) -> &TcpConn {
+        &self.conn
+    }
+
+    /// When it connected, on the shard's clock.
+    pub fn since_ms(&self) -> u64 {
+        self.since_ms
+    }
+
+    /// Waits for bytes and hands them to `f`; None at the end.
+    pub async fn read<R>(&self, f: impl FnOnce(&[u8]) -> R) -> io::Result<Option<R>> {
+        let counted = |bytes: &[u8]| {
+            self.recv_bytes.set(self.recv_bytes.get() + bytes.len() as u64);
+            f(bytes)
+        };
+        self.conn.read(counted).await
+    }
+
+    /// Bytes received.
+    pub fn recv_bytes(&self) -> u64 {
+        self.recv_bytes.get()
+    }
+
+    /// Bytes sent, private and feed.
+    pub fn sent_bytes(&self) -> u64 {
+        self.sent_bytes.get()
+    }
+
+    // ---- why and when it ends ----
+
+    /// Why it ends, if it does.
+    pub fn reason(&self) -> Option<CloseReason> {
+        self.reason.get()
+    }
+
+    /// Notes why it ends; the first reason stands.
+    pub fn note_reason(&self, reason: CloseReason) {
+        if self.reason.get().is_none() {
+            self.reason.set(Some(reason));
+        }
+    }
+
+    /// Whether it is to end.
+    pub fn is_closing(&self) -> bool {
+        self.reason.get().is_some()
+    }
+
+    /// It must do something before then.
+    pub fn set_deadline(&self, at_ms: Option<u64>, reason: CloseReason) {
+        self.deadline.set(at_ms.map(|at| (at, reason)));
+    }
+
+    /// How long one message may take to be sent.
+    pub fn set_send_timeout(&self, limit: Duration) {
+        self.send_timeout_ms.set(limit.as_millis() as u64);
+        self.conn.tune(&TcpTuning { user_timeout: Some(limit), ..TcpTuning::default() });
+    }
+
+    /// Closes it if it missed a deadline.
+    pub fn sweep(&self, now_ms: u64) {
+        if let Some((at, reason)) = self.deadline.get()
+            && now_ms >= at
+        {
+            self.deadline.set(None);
+            self.kick(reason);
+        }
+        if self.parked.get() && now_ms.saturating_sub(self.parked_since_ms.get()) > self.send_timeout_ms.get()
+        {
+            self.kick(CloseReason::SendTimeout);
+        }
+        if let Some(rates) = self.rates.borrow_mut().as_mut() {
+            rates.0.tick(now_ms, self.recv_bytes.get());
+            rates.1.tick(now_ms, self.sent_bytes.get());
+        }
+    }
+
+    /// Rates over 30 s, received and sent, in kbit/s.
+    pub fn kbps_30s(&self) -> (u32, u32) {
+        self.rates.borrow().as_ref().map_or((0, 0), |rates| (rates.0.kbps_30s(), rates.1.kbps_30s()))
+    }
+
+    /// Ends it now.
+    pub fn kick(&self, reason: CloseReason) {
+        self.note_reason(reason);
+        self.conn.shutdown(Shutdown::Both);
+        self.signal();
+    }
+
+    // ---- who it is ----
+
+    /// What it does; counts it as a client from the first time on.
+    pub fn set_about(&self, about: About) {
+        let before = self.about.replace(Some(Box::new(about)));
+        if before.is_none() {
+            let now_ms = self.shard.upgrade().map_or(0, |shard| shard.now_ms());
+            let rates = (Rate::new(now_ms, self.recv_bytes.get()), Rate::new(now_ms, self.sent_bytes.get()));
+            *self.rates.borrow_mut() = Some(Box::new(rates));
+        }
+    }
+
+    /// What it does, if it does anything yet.
+    pub fn about<R>(&self, f: impl FnOnce(&About) -> R) -> Option<R> {
+        self.about.borrow().as_deref().map(f)
+    }
+
+    /// As a viewer.
+    pub fn viewer(&self) -> Option<ViewerId> {
+        self.viewer.get()
+    }
+
+    /// Makes it a viewer, or no longer one.
+    pub fn set_viewer(&self, viewer: Option<ViewerId>) {
+        self.viewer.set(viewer);
+    }
+
+    /// As a publisher.
+    pub fn source(&self) -> Option<SourceId> {
+        self.source.get()
+    }
+
+    /// Makes it a publisher, or no longer one.
+    pub fn set_source(&self, source: Option<SourceId>) {
+        self.source.set(source);
+    }
+
+    // ---- signals to its task ----
+
+    /// Wakes its task if that waits for [`Client::signalled`].
+    pub fn signal(&self) {
+        self.signal.raise();
+    }
+
+    /// Waits for [`Client::signal`].
+    pub async fn signalled(&self) {
+        self.signal.raised().await;
+    }
+
+    /// The owner's verdict, once.
+    pub fn take_grant(&self) -> Option<Grant> {
+        self.grant.take()
+    }
+
+    /// The owner's verdict has come.
+    pub fn set_grant(&self, grant: Grant) {
+        self.grant.set(Some(grant));
+        self.signal();
+    }
+
+    // ---- sending ----
+
+    /// Private bytes of the client's own shell.
+    pub fn send(self: &Rc<Self>, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.push_private(bytes);
+            self.ready();
+        }
+    }
+
+    /// Sends all of `bytes`, waiting for the socket; for answers, while the client is no viewer.
+    pub async fn send_all(&self, bytes: Bytes) -> io::Result<()> {
+        while self.parked.get() {
+            self.signalled().await; // `100 Continue` may still be on its way
+            if self.is_closing() {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+        }
+        self.sent_bytes.set(self.sent_bytes.get() + bytes.len() as u64);
+        self.conn.finish(bytes).await
+    }
+
+    fn begin_parked(self: &Rc<Self>, rest: Bytes) {
+        let Some(shard) = self.shard.upgrade() else { return };
+        self.parked.set(true);
+        self.parked_since_ms.set(shard.now_ms());
+        let client = Rc::clone(self);
+        shard.ctx.spawn(Class::Media, "a parked writer", async move { client.finish(rest).await });
+    }
+
+    async fn finish(self: Rc<Self>, mut rest: Bytes) {
+        loop {
+            if self.conn.finish(rest).await.is_err() {
+                self.kick(CloseReason::PeerReset);
+                return;
+            }
+            if self.private.borrow().is_empty() {
+                break;
+            }
+            let private = self.private.take();
+            self.sent_bytes.set(self.sent_bytes.get() + private.len() as u64);
+            rest = private.into();
+            if let Some(shard) = self.shard.upgrade() {
+                self.parked_since_ms.set(shard.now_ms());
+            }
+        }
+        self.parked.set(false);
+        if self.ending.get() {
+            self.conn.shutdown(Shutdown::Write);
+        }
+        self.signal();
+        if let (Some(shard), Some(viewer)) = (self.shard.upgrade(), self.viewer.get()) {
+            shard.hub.borrow_mut().unparked(viewer);
+            shard.ctx.kick();
+        }
+    }
+}
+
+impl Wire for Rc<Client> {
+    fn ready(&self) -> bool {
+        if self.parked.get() {
+            return false;
+        }
+        if self.private.borrow().is_empty() {
+            return true;
+        }
+        let mut private = self.private.take();
+        let sent = match self.conn.try_send(&[IoSlice::new(&private)]) {
+            Ok(Sent::All) => private.len(),
+            Ok(Sent::Part(sent)) => sent,
+            Err(_) => {
+                self.kick(CloseReason::PeerReset);
+                return false;
+            }
+        };
+        self.sent_bytes.set(self.sent_bytes.get() + private.len() as u64);
+        if sent < private.len() {
+            self.begin_parked(private.split_off(sent).into());
+            return false;
+        }
+        if self.ending.get() {
+            self.conn.shutdown(Shutdown::Write);
+            self.signal();
+        }
+        true
+    }
+
+    fn try_send(&self, slices: &[IoSlice<'_>]) -> io::Result<Taken> {
+        let taken = self.conn.try_send(slices)?;
+        let total: usize = slices.iter().map(|slice| slice.len()).sum();
+        let (taken, sent) = match taken {
+            Sent::All => (Taken::All, total),
+            Sent::Part(sent) => (Taken::Part(sent), sent),
+        };
+        self.sent_bytes.set(self.sent_bytes.get() + sent as u64);
+        Ok(taken)
+    }
+
+    fn park(&self, rest: Bytes) {
+        self.sent_bytes.set(self.sent_bytes.get() + rest.len() as u64);
+        self.begin_parked(rest);
+    }
+
+    fn push_private(&self, bytes: &[u8]) {
+        let mut private = self.private.borrow_mut();
+        // One prelude may be larger than the limit; what is bounded is what gathers behind it.
+        if private.len() > PRIVATE_BYTES {
+            drop(private);
+            self.kick(CloseReason::PrivateOverflow);
+            return;
+        }
+        private.extend_from_slice(bytes);
+    }
+
+    fn end(&self, reason: CloseReason) {
+        self.note_reason(reason);
+        self.ending.set(true);
+        if !self.parked.get() && self.private.borrow().is_empty() {
+            self.conn.shutdown(Shutdown::Write);
+        } else {
+            self.ready();
+        }
+        self.signal();
+    }
+
+    fn close(&self, reason: CloseReason) {
+        self.kick(reason);
+    }
+}
+
+/// The session's one line in the log.
+pub fn summary(client: &Client, protocol: &str, lag: Option<(u32, u32)>, now_ms: u64) -> String {
+    let who = client.about(|about| {
+        let format = about.format.map_or("", FeedFormat::as_str);
+        format!("{} {format} {}/{}/{}", about.kind.as_str(), about.vhost, about.app, about.stream)
+    });
+    let (worst_ms, jumps) = lag.unwrap_or_default();
+    format!(
+        "client {} {protocol} {} {}: {} after {:.1} s, recv {} sent {} bytes, worst lag {worst_ms} ms, jumps {jumps}",
+        client.id,
+        client.conn.peer(),
+        who.as_deref().unwrap_or("-"),
+        client.reason().map_or("peer_closed", Reason::as_str),
+        now_ms.saturating_sub(client.since_ms) as f64 / 1000.0,
+        client.recv_bytes(),
+        client.sent_bytes(),
+    )
+}

@@ -1,0 +1,394 @@
+//! HTTP's shell: requests one after another, each answered by the API, a page, a file or a live body.
+
+use super::client::{About, Client};
+use super::messages::Msg;
+use super::process::VhostPlan;
+use super::shard::Shard;
+use super::snapshot;
+use crate::http::request::{CONTINUE, Error, Event, Method, Parser, Request};
+use crate::http::response::{
+    Exchange, LiveFraming, Range, Response, range, write_file_head, write_live_head,
+};
+use crate::stats::reason::{CloseReason, Reason};
+use crate::stream::encode::Format;
+use crate::stream::viewer::Wanted as ViewerWanted;
+use crate::web::api::snapshot::{ClientId, ClientKind, FeedFormat, Wanted, WantedClients};
+use crate::web::api::{self, ApiCall, ApiContext, KickOutcome, Query};
+use crate::web::files;
+use crate::web::live::{LiveFormat, LiveRequest};
+use crate::web::page::{self, Asset};
+use crate::web::router::{MediaRoute, route_media};
+use bytes::Bytes;
+use shards::ask::ASK_LIMIT;
+use shards::file::ReadFile;
+use shards::{ShardId, TcpTuning};
+use std::rc::Rc;
+use std::sync::PoisonError;
+use std::time::UNIX_EPOCH;
+
+/// A request must be complete, and the next one must have begun, within this (SRS: 15 s).
+const REQUEST_MS: u64 = 15_000;
+/// Bodies of requests are of no use yet; a short one is read and dropped.
+const MAX_BODY_BYTES: u64 = 1 << 20;
+/// Pieces in which files are read and sent.
+const FILE_PIECE_BYTES: usize = 64 << 10;
+/// How long a piece may take to be taken.
+const SEND_MS: u64 = 30_000;
+
+/// Serves one connection until it ends.
+pub async fn serve(shard: &Rc<Shard>, client: &Rc<Client>, api_port: bool) {
+    let mut http = HttpConn { shard, client, parser: Parser::new(MAX_BODY_BYTES), api_port };
+    loop {
+        let request = match http.next_request().await {
+            Ok(Some(request)) => request,
+            Ok(None) => return,
+            Err(error) => {
+                let mut out = Vec::new();
+                Response::text(error.status()).write(Exchange::BROKEN, &mut out);
+                http.send(out.into()).await;
+                log::debug!("client {} {}: {error}", client.id, client.conn().peer());
+                return client.note_reason(CloseReason::BadRequest);
+            }
+        };
+        let keep = http.answer(&request).await;
+        if !keep || client.is_closing() {
+            return client.note_reason(CloseReason::Finished);
+        }
+    }
+}
+
+struct HttpConn<'a> {
+    shard: &'a Rc<Shard>,
+    client: &'a Rc<Client>,
+    parser: Parser,
+    api_port: bool,
+}
+
+impl HttpConn<'_> {
+    /// The next whole request, its body read and dropped; None when the connection ended.
+    async fn next_request(&mut self) -> Result<Option<Box<Request>>, Error> {
+        let mut request: Option<Box<Request>> = None;
+        let reason = CloseReason::IdleTimeout;
+        self.client.set_deadline(Some(self.shard.now_ms() + REQUEST_MS), reason);
+        loop {
+            match self.parser.poll()? {
+                Some(Event::Request(head)) => {
+                    if head.expects_continue {
+                        self.client.send(CONTINUE);
+                    }
+                    request = Some(head);
+                }
+                Some(Event::Body(_)) => {}
+                Some(Event::End) => {
+                    self.client.set_deadline(None, reason);
+                    return Ok(request);
+                }
+                None => {
+                    let parser = &mut self.parser;
+                    match self.client.read(|bytes| parser.feed(bytes)).await {
+                        Ok(Some(())) => {}
+                        Ok(None) => {
+                            self.client.note_reason(CloseReason::PeerClosed);
+                            return Ok(None);
+                        }
+                        Err(_) => {
+                            self.client.note_reason(CloseReason::PeerReset);
+                            return Ok(None);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Answers a request; false if the connection is to be closed.
+    async fn answer(&mut self, request: &Request) -> bool {
+        let config = &self.shard.process.config;
+        if self.api_port {
+            let exchange = Exchange::of(request, config.http_api.crossdomain);
+            return self.answer_api(request, exchange).await;
+        }
+        let exchange = Exchange::of(request, config.http_server.crossdomain);
+        match route_media(request, &self.shard.process.mounts, false) {
+            MediaRoute::Api => self.answer_api(request, exchange).await,
+            _ if request.method == Method::Options => self.respond(&Response::empty(200), exchange).await,
+            _ if !matches!(request.method, Method::Get | Method::Head) => {
+                self.respond(&Response::text(405), exchange).await
+            }
+            MediaRoute::Redirect(path) => {
+                let raw = &request.query.raw;
+                let to = if raw.is_empty() { path } else { format!("{path}?{raw}") };
+                self.respond(&Response::redirect(302, to), exchange).await
+            }
+            MediaRoute::PlayerPage(_) if request.path == page::STREAMS_PATH => {
+                self.answer_streams(exchange).await
+            }
+            MediaRoute::PlayerPage(_) => match page::at(&request.path) {
+                Some(asset) => self.answer_asset(asset, request, exchange).await,
+                None => self.respond(&Response::text(404), exchange).await,
+            },
+            MediaRoute::Media { live } => self.answer_media(request, live, exchange).await,
+        }
+    }
+
+    // ---- live streams and files ----
+
+    /// A published stream, else a file, else the stream that may come, or 404.
+    async fn answer_media(
+        &mut self,
+        request: &Request,
+        live: Option<LiveRequest>,
+        exchange: Exchange,
+    ) -> bool {
+        let plan = live.as_ref().and_then(|live| self.shard.process.vhost(&live.vhost)).cloned();
+        let live = live.zip(plan).filter(|(_, plan)| plan.config.http_remux.enabled);
+        if let Some((live, plan)) = &live
+            && self.is_published(plan, live).await
+        {
+            return self.play(request, live, plan, exchange).await;
+        }
+        let host = self.shard.process.mounts.vhost_of(&request.host).unwrap_or(&request.host);
+        for file in files::candidates(&self.shard.process.static_mounts, host, &request.path) {
+            if let Some(kept) = self.answer_file(request, &file, exchange).await {
+                return kept;
+            }
+        }
+        if request.path == "/" {
+            return self.answer_asset(page::index(), request, exchange).await;
+        }
+        match &live {
+            Some((live, plan)) if plan.config.http_remux.wait => {
+                self.play(request, live, plan, exchange).await
+            }
+            _ => self.respond(&Response::text(404), exchange).await,
+        }
+    }
+
+    async fn is_published(&self, plan: &VhostPlan, live: &LiveRequest) -> bool {
+        let key = Shard::key(plan, &live.app, &live.stream);
+        let here = self.shard.hub.borrow().feeds().any(|feed| *feed.key() == key && feed.is_live());
+        if here {
+            return true;
+        }
+        let owner = self.shard.ctx.owner_of(&key);
+        self.shard.ctx.ask(owner, |reply| Msg::IsLive(key, reply), ASK_LIMIT).await.unwrap_or(false)
+    }
+
+    /// A live body: until the stream or the viewer ends.
+    async fn play(
+        &mut self,
+        request: &Request,
+        live: &LiveRequest,
+        plan: &VhostPlan,
+        exchange: Exchange,
+    ) -> bool {
+        let mut head = Vec::new();
+        let framing = write_live_head(exchange, live.format.content_type(), &mut head);
+        if framing == LiveFraming::HeadOnly {
+            self.send(head.into()).await;
+            return exchange.keep_alive;
+        }
+        let header = |name| request.headers.value(name).unwrap_or_default().to_owned();
+        self.client.set_about(About {
+            vhost: plan.name.to_string(),
+            app: live.app.clone(),
+            stream: live.stream.clone(),
+            page_url: header("referer"),
+            swf_url: String::new(),
+            tc_url: format!("http://{}/{}", request.host, live.app),
+            kind: ClientKind::Play,
+            format: Some(FeedFormat::Http(live.format)),
+        });
+        self.client
+            .conn()
+            .tune(&TcpTuning { nodelay: Some(plan.config.tcp_nodelay), ..TcpTuning::default() });
+        self.client.set_send_timeout(plan.config.play.send_timeout);
+        self.client.send(&head);
+        let wanted = ViewerWanted { bare: framing == LiveFraming::UntilClose, duration_ms: None };
+        let key = Shard::key(plan, &live.app, &live.stream);
+        let wire = Rc::clone(self.client);
+        let viewer =
+            self.shard.hub.borrow_mut().join(&key, format_of(live.format), &plan.settings, wire, wanted);
+        self.client.set_viewer(Some(viewer));
+        self.shard.ctx.kick();
+        // What a viewer still says is of no interest; that it leaves is.
+        while !self.client.is_closing() {
+            match self.client.read(|_| ()).await {
+                Ok(Some(())) => {}
+                Ok(None) => self.client.note_reason(CloseReason::PeerClosed),
+                Err(_) => self.client.note_reason(CloseReason::PeerReset),
+            }
+        }
+        false
+    }
+
+    /// None if there is no such file.
+    async fn answer_file(
+        &mut self,
+        request: &Request,
+        file: &files::FilePath,
+        exchange: Exchange,
+    ) -> Option<bool> {
+        let path = file.path.clone();
+        // Opening a directory or a pipe would succeed, or block.
+        let found = self.shard.ctx.offload(move || std::fs::metadata(path)).await.ok()?.ok()?;
+        if !found.is_file() {
+            return None;
+        }
+        let open = ReadFile::open(&file.path).await.ok()?;
+        let length = open.length().await.ok()?;
+        let modified =
+            found.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+        let etag = format!("\"{:x}-{length:x}\"", modified.as_nanos());
+        if request.headers.value("if-none-match") == Some(&etag) {
+            return Some(self.respond(&Response::empty(304).with("ETag", etag), exchange).await);
+        }
+        let asked = request.headers.value("range").map_or(Range::Whole, |value| range(value, length));
+        let mut fields = vec![("Accept-Ranges", "bytes".to_owned()), ("ETag", etag)];
+        let (status, from, to) = match asked {
+            Range::Whole => (200, 0, length),
+            Range::Part(part) => {
+                fields.push(("Content-Range", format!("bytes {}-{}/{length}", part.start(), part.end())));
+                (206, *part.start(), part.end() + 1)
+            }
+            Range::Unsatisfiable => {
+                let refused = Response::text(416).with("Content-Range", format!("bytes */{length}"));
+                return Some(self.respond(&refused, exchange).await);
+            }
+        };
+        let mut head = Vec::new();
+        write_file_head(exchange, status, file.content_type, to - from, &fields, &mut head);
+        if !self.send(head.into()).await || exchange.head_only {
+            return Some(exchange.keep_alive);
+        }
+        let mut at = from;
+        while at < to {
+            let piece = FILE_PIECE_BYTES.min((to - at) as usize);
+            let bytes = match open.read_at(at, piece).await {
+                Ok(bytes) if !bytes.is_empty() => bytes,
+                _ => return Some(false), // cut short meanwhile: the length was promised, so the connection goes
+            };
+            at += bytes.len() as u64;
+            if !self.send(bytes.into()).await {
+                return Some(false);
+            }
+        }
+        Some(exchange.keep_alive)
+    }
+
+    // ---- the page ----
+
+    async fn answer_asset(&mut self, asset: &Asset, request: &Request, exchange: Exchange) -> bool {
+        let fresh = request.headers.value("if-none-match") == Some(asset.etag());
+        let response = if fresh { Response::empty(304) } else { Response::new(200, asset.mime, asset.body) };
+        let response = response.with("ETag", asset.etag()).with("Cache-Control", "no-cache");
+        self.respond(&response, exchange).await
+    }
+
+    async fn answer_streams(&mut self, exchange: Exchange) -> bool {
+        let wanted = Wanted { streams: true, clients: WantedClients::None };
+        let answers = self.shard.ctx.ask_all(|reply| Msg::Snapshot(wanted, reply), ASK_LIMIT).await;
+        let shards =
+            answers.into_iter().filter_map(|(_, answer)| answer.ok()).map(|answer| *answer).collect();
+        let streams = snapshot::live_streams(&self.shard.process, shards);
+        let body = serde_json::to_vec(&streams).unwrap_or_default();
+        let ports = self.shard.process.ports.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let rtmp =
+            ports.iter().find(|(name, _)| *name == super::shard::RTMP).map_or(1935, |(_, at)| at.port());
+        let response = Response::new(200, "application/json", body)
+            .with("Cache-Control", "no-store")
+            .with(page::RTMP_PORT_HEADER, rtmp.to_string());
+        self.respond(&response, exchange).await
+    }
+
+    // ---- the API ----
+
+    async fn answer_api(&mut self, request: &Request, exchange: Exchange) -> bool {
+        let call = self.with_context(|context| api::route(request, self.client.conn().peer().ip(), context));
+        let response = match call {
+            ApiCall::Answer(response) => response,
+            ApiCall::Snapshot(query) => self.ask(&query).await,
+            ApiCall::Kick(kick) => {
+                let owner = self.shard_of(kick.client);
+                let asked = self.shard.ctx.ask(owner, |reply| Msg::Kick(kick.client, reply), ASK_LIMIT).await;
+                let outcome = match asked {
+                    Ok(true) => KickOutcome::Closed,
+                    Ok(false) => KickOutcome::Unknown,
+                    Err(_) => KickOutcome::Unanswered(owner.0),
+                };
+                self.with_context(|context| api::kicked(&kick, context, outcome))
+            }
+        };
+        self.respond(&response, exchange).await
+    }
+
+    async fn ask(&self, query: &Query) -> Response {
+        let wanted = query.wanted();
+        let ctx = &self.shard.ctx;
+        let answers = match wanted.clients {
+            WantedClients::One(id) => {
+                let owner = self.shard_of(id);
+                vec![(owner, ctx.ask(owner, |reply| Msg::Snapshot(wanted, reply), ASK_LIMIT).await)]
+            }
+            _ => ctx.ask_all(|reply| Msg::Snapshot(wanted, reply), ASK_LIMIT).await,
+        };
+        let answers =
+            answers.into_iter().map(|(shard, answer)| (shard.0, answer.map(|boxed| *boxed))).collect();
+        self.with_context(|context| api::finish(query, context, answers))
+    }
+
+    /// The shard that a client's id names; an id that names none goes to shard 0, which does not know it.
+    fn shard_of(&self, client: ClientId) -> ShardId {
+        let shards = self.shard.ctx.shards();
+        let shard = client.shard(ClientId::shard_bits(shards));
+        ShardId(if shard < shards { shard } else { 0 })
+    }
+
+    fn with_context<R>(&self, f: impl FnOnce(&ApiContext<'_>) -> R) -> R {
+        let process = &self.shard.process;
+        let system = process.system.read().unwrap_or_else(PoisonError::into_inner);
+        f(&ApiContext {
+            server_id: &process.server_id,
+            service_id: &process.service_id,
+            crossdomain: process.config.http_api.crossdomain,
+            id_style: process.id_style(),
+            exporter: true,
+            vhosts: &process.vhost_infos,
+            process: &process.about,
+            system: &system,
+            now_ms: super::process::unix_time().as_millis() as u64,
+        })
+    }
+
+    // ---- sending ----
+
+    async fn respond(&mut self, response: &Response, exchange: Exchange) -> bool {
+        let mut out = Vec::new();
+        response.write(exchange, &mut out);
+        self.send(out.into()).await && exchange.keep_alive
+    }
+
+    /// Sends all of it; false if the connection is gone.
+    async fn send(&mut self, bytes: Bytes) -> bool {
+        self.client.set_deadline(Some(self.shard.now_ms() + SEND_MS), CloseReason::SendTimeout);
+        let sent = self.client.send_all(bytes).await;
+        self.client.set_deadline(None, CloseReason::SendTimeout);
+        if let Err(error) = sent {
+            log::debug!("client {}: {}: {error}", self.client.id, CloseReason::PeerReset.as_str());
+            self.client.note_reason(CloseReason::PeerReset);
+            return false;
+        }
+        true
+    }
+}
+
+/// The core's format of a live path.
+pub fn format_of(format: LiveFormat) -> Format {
+    match format {
+        LiveFormat::Flv => Format::Flv,
+        LiveFormat::Ts => Format::Ts,
+        LiveFormat::Aac => Format::Aac,
+        LiveFormat::Mp3 => Format::Mp3,
+        LiveFormat::Mp4 => Format::Fmp4,
+    }
+}

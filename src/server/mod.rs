@@ -1,0 +1,26 @@
+//! The server: wires the stream core to sockets and shards. The I/O shells live here; what they say and
+//! decide is in `rtmp`, `http`, `web` and `stream`.
+//!
+//! | module | one idea |
+//! |---|---|
+//! | [`start`] | configuration → ports, plan, running shards; signals until the end |
+//! | [`process`] | what all shards share, read-only |
+//! | [`messages`] | everything that crosses shards |
+//! | [`shard`] | one shard: accept, turns, sweeps |
+//! | [`signal`] | a flag that one task waits for |
+//! | [`client`] | a connection: private bytes, parked writer, deadline, why it ended |
+//! | [`rtmp_conn`] | RTMP's shell |
+//! | [`http_conn`] | HTTP's shell: requests, live bodies, files, the API |
+//! | [`demo`] | the built-in stream |
+//! | [`snapshot`] | what a shard tells the API |
+
+pub mod client;
+pub mod demo;
+pub mod http_conn;
+pub mod messages;
+pub mod process;
+pub mod rtmp_conn;
+pub mod shard;
+pub mod signal;
+pub mod snapshot;
+pub mod start;

@@ -1,0 +1,242 @@
+//! What all shards share: the configuration, worked out once, and a few process-wide totals.
+
+use crate::config::mount::MountFormat;
+use crate::config::schema::DEFAULT_VHOST;
+use crate::config::{Config, schema, schema::Vhost};
+use crate::rtmp::session::{Identity, SessionConfig};
+use crate::stats::system::Report;
+use crate::stream::settings::{Cadence, OnDuplicate, Settings};
+use crate::stream::timeline::Jitter;
+use crate::web::api::snapshot::IdStyle;
+use crate::web::api::{ProcessInfo, VhostInfo};
+use crate::web::files::StaticMount;
+use crate::web::live::{MountError, Mounts};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Descriptors the process keeps for itself (rings, event fds, listeners, files, the log).
+const OWN_DESCRIPTORS: u64 = 128;
+
+/// A vhost as the shells use it.
+#[derive(Debug)]
+pub struct VhostPlan {
+    /// Its name, as configured.
+    pub name: Arc<str>,
+    /// Its configuration.
+    pub config: Vhost,
+    /// What the stream core needs of it.
+    pub settings: Arc<Settings>,
+    /// Chunk size towards its clients.
+    pub chunk_bytes: u32,
+}
+
+/// Shared by all shards, read-only but for totals.
+pub struct Process {
+    /// The configuration in force.
+    pub config: Config,
+    vhosts: BTreeMap<String, Arc<VhostPlan>>,
+    /// HTTP paths of live streams.
+    pub mounts: Mounts,
+    /// Folders of files.
+    pub static_mounts: Vec<StaticMount>,
+    /// RTMP sessions' configuration.
+    pub session: Arc<SessionConfig>,
+    /// The clock's origin: shards count milliseconds from here.
+    pub started: Instant,
+    /// For the API.
+    pub about: ProcessInfo,
+    /// For the API.
+    pub vhost_infos: Vec<VhostInfo>,
+    /// Made at start, `vid-…`.
+    pub server_id: String,
+    /// Made at start.
+    pub service_id: String,
+    /// The machine, sampled by the master.
+    pub system: RwLock<Report>,
+    /// Ports, as bound.
+    pub ports: RwLock<Vec<(&'static str, std::net::SocketAddr)>>,
+    /// Connections that may be open at once.
+    pub max_connections: u64,
+    connections: AtomicU64,
+}
+
+impl Process {
+    /// Works out a configuration; `nofile` is the limit of open files.
+    pub fn new(config: Config, nofile: u64) -> Result<Process, MountError> {
+        let pid = std::process::id();
+        let carries = nofile.saturating_sub(OWN_DESCRIPTORS).max(1);
+        let max_connections = config.max_connections.map_or(carries, |max| u64::from(max).min(carries));
+        let vhosts: BTreeMap<String, Arc<VhostPlan>> = config
+            .vhosts
+            .iter()
+            .map(|(name, vhost)| {
+                let plan = VhostPlan {
+                    name: name.as_str().into(),
+                    config: vhost.clone(),
+                    settings: Arc::new(settings(vhost)),
+                    chunk_bytes: config.chunk_size_of(vhost),
+                };
+                (name.clone(), Arc::new(plan))
+            })
+            .collect();
+        let enabled = config.vhosts.iter().filter(|(_, vhost)| vhost.enabled);
+        let templates: Vec<(&str, Vec<String>)> = enabled
+            .map(|(name, vhost)| {
+                let mounts = vhost.http_remux.mount.iter().filter(|_| vhost.http_remux.enabled);
+                (name.as_str(), mounts.map(|m| format!("{}{}", m.host, m.path)).collect())
+            })
+            .collect();
+        let mounts =
+            Mounts::new(templates.iter().map(|(name, all)| (*name, all.iter().map(String::as_str))))?;
+        let static_mounts = vec![StaticMount::new(DEFAULT_VHOST, "[vhost]/", config.http_server.dir.clone())];
+        let vhost_info = |(name, vhost): (&String, &Vhost)| VhostInfo {
+            name: name.clone(),
+            enabled: vhost.enabled,
+            hls_fragment_s: None,
+        };
+        let now = unix_time();
+        let noise = now.as_nanos() as u64 ^ u64::from(pid) << 32;
+        Ok(Process {
+            vhost_infos: config.vhosts.iter().map(vhost_info).collect(),
+            vhosts,
+            mounts,
+            static_mounts,
+            session: Arc::new(SessionConfig {
+                identity: Identity { pid, ..Identity::default() },
+                ..SessionConfig::default()
+            }),
+            started: Instant::now(),
+            about: about(pid, now),
+            server_id: format!("vid-{}-{}", noise % 100_000, noise / 100_000 % 1000),
+            service_id: format!("{:08x}", noise as u32),
+            system: RwLock::default(),
+            ports: RwLock::default(),
+            max_connections,
+            connections: AtomicU64::new(0),
+            config,
+        })
+    }
+
+    /// The enabled vhost that serves a name: its own, else the default one.
+    pub fn vhost(&self, name: &str) -> Option<&Arc<VhostPlan>> {
+        let (resolved, _) = self.config.resolve(name)?;
+        self.vhosts.get(resolved)
+    }
+
+    /// Where a stream is found over HTTP in a format, as a path that a page can ask for; empty if nowhere.
+    pub fn live_path(&self, vhost: &str, app: &str, stream: &str, format: MountFormat) -> String {
+        let Some(plan) = self.vhosts.get(vhost).filter(|plan| plan.config.http_remux.enabled) else {
+            return String::new();
+        };
+        let mounts = &plan.config.http_remux.mount;
+        let Some(mount) = mounts.iter().find(|mount| mount.format == format) else { return String::new() };
+        let path = mount.path.replace("[vhost]", vhost).replace("[app]", app).replace("[stream]", stream);
+        let query =
+            if vhost == DEFAULT_VHOST { String::new() } else { format!("?vhost={}", encode_path(vhost)) };
+        encode_path(&path) + &query
+    }
+
+    /// Takes a place among the connections, if there is one.
+    pub fn enter(self: &Arc<Self>) -> Option<Place> {
+        if self.connections.fetch_add(1, Ordering::Relaxed) >= self.max_connections {
+            self.connections.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(Place(Arc::clone(self)))
+    }
+
+    /// Connections open now, on all shards.
+    pub fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// How ids are written.
+    pub fn id_style(&self) -> IdStyle {
+        if self.config.http_api.string_ids { IdStyle::String } else { IdStyle::Numeric }
+    }
+}
+
+/// A connection's place among `max_connections`.
+pub struct Place(Arc<Process>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Percent-encodes what may not stand in a path (RFC 3986 §3.3).
+fn encode_path(path: &str) -> String {
+    let mut out = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                out.push(byte as char)
+            }
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+/// Wall clock since 1970.
+pub fn unix_time() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+fn settings(vhost: &Vhost) -> Settings {
+    let ms = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+    let play = &vhost.play;
+    let cadence = match play.mw_latency {
+        _ if vhost.min_latency => Cadence::MinLatency,
+        None => Cadence::Auto,
+        Some(time) => Cadence::Fixed { ms: ms(time) },
+    };
+    let jitter = match play.time_jitter {
+        _ if play.atc => Jitter::Atc,
+        schema::TimeJitter::Full => Jitter::Full,
+        schema::TimeJitter::Zero => Jitter::Zero,
+        schema::TimeJitter::Off => Jitter::Off,
+    };
+    Settings {
+        gop_cache: play.gop_cache,
+        gop_cache_max_ms: ms(play.gop_cache_max),
+        queue_length_ms: ms(play.queue_length),
+        jitter,
+        cadence,
+        send_min_interval_ms: ms(play.send_min_interval),
+        reduce_sequence_header: play.reduce_sequence_header,
+        feed_max_bytes: usize::try_from(play.feed_max_bytes).unwrap_or(usize::MAX),
+        stale_after_ms: ms(vhost.publish.stale_after),
+        on_duplicate: match vhost.publish.on_duplicate {
+            schema::OnDuplicate::Refuse => OnDuplicate::Refuse,
+            schema::OnDuplicate::Takeover => OnDuplicate::Takeover,
+        },
+        hold_ms: ms(vhost.http_remux.hold),
+        fast_cache_ms: ms(vhost.http_remux.fast_cache),
+    }
+}
+
+fn about(pid: u32, now: Duration) -> ProcessInfo {
+    let kernel = |name| {
+        std::fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap_or_default().trim().to_owned()
+    };
+    ProcessInfo {
+        pid,
+        ppid: std::os::unix::process::parent_id(),
+        argv: std::env::args().collect::<Vec<_>>().join(" "),
+        cwd: std::env::current_dir().map(|dir| dir.display().to_string()).unwrap_or_default(),
+        started_ms: now.as_millis() as u64,
+        build_date: String::new(),
+        build_options: String::new(),
+        uname: vec![
+            ("sysname", kernel("ostype")),
+            ("nodename", kernel("hostname")),
+            ("release", kernel("osrelease")),
+            ("version", kernel("version")),
+            ("machine", std::env::consts::ARCH.to_owned()),
+        ],
+    }
+}

@@ -1,0 +1,290 @@
+//! RTMP's shell: reads into the session, does what its events ask for, sends what it answers.
+
+use super::client::{About, Client, Grant};
+use super::process::VhostPlan;
+use super::shard::{Publishing, Shard};
+use crate::formats::message::Message;
+use crate::rtmp::session::{
+    ConnectRequest, ConnectionId, Event, PlayRequest, PublishKind, PublishRequest, Refusal, ServerSession,
+    SessionError, State, Terms, Timeout,
+};
+use crate::rtmp::url::StreamName;
+use crate::stats::reason::{CloseReason, Reason};
+use crate::stream::encode::Format;
+use crate::stream::viewer::Wanted;
+use crate::stream::wire::Wire;
+use crate::web::api::snapshot::{ClientKind, FeedFormat};
+use shards::TcpTuning;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a refused client has to read its answer and go, before it is cut.
+const FAREWELL_MS: u64 = 1_000;
+
+/// Serves one connection until it ends.
+pub async fn serve(shard: &Rc<Shard>, client: &Rc<Client>) {
+    let seed = shard.now_ms() ^ client.id.0.rotate_left(32) ^ u64::from(shard.process.about.pid) << 20;
+    let mut conn = RtmpConn {
+        shard,
+        client,
+        session: ServerSession::new(Arc::clone(&shard.process.session), seed),
+        connected: None,
+        vhost: None,
+        batch: Vec::new(),
+        stalled: false,
+        watched: (State::Closed, 0),
+    };
+    conn.watch();
+    loop {
+        let read = if conn.stalled || (!conn.session.wants_read() && !client.is_closing()) {
+            client.signalled().await;
+            conn.resume()
+        } else {
+            match client.read(|bytes| conn.take(bytes)).await {
+                Ok(Some(taken)) => taken,
+                Ok(None) => return client.note_reason(CloseReason::PeerClosed),
+                Err(_) => return client.note_reason(CloseReason::PeerReset),
+            }
+        };
+        if let Err(end) = read {
+            conn.leave_with(&end);
+        }
+    }
+}
+
+struct RtmpConn<'a> {
+    shard: &'a Rc<Shard>,
+    client: &'a Rc<Client>,
+    session: ServerSession,
+    connected: Option<Box<ConnectRequest>>,
+    vhost: Option<Arc<VhostPlan>>,
+    /// Messages of one read, on their way to the owner together.
+    batch: Vec<Message>,
+    /// The owner has enough for now.
+    stalled: bool,
+    /// State and message count when the deadline was last set.
+    watched: (State, u32),
+}
+
+impl RtmpConn<'_> {
+    fn take(&mut self, mut input: &[u8]) -> Result<(), SessionError> {
+        if self.client.is_closing() {
+            return Ok(()); // what a refused client still says is of no interest
+        }
+        let taken = loop {
+            match self.session.read(&mut input) {
+                Ok(Some(event)) => self.on_event(event),
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        self.publish_batch();
+        self.send_output();
+        self.watch();
+        self.shard.ctx.kick();
+        taken
+    }
+
+    /// After a signal: the owner's verdict, room again, or the end.
+    fn resume(&mut self) -> Result<(), SessionError> {
+        self.stalled = false;
+        match self.client.take_grant() {
+            Some(Grant::Granted) => self.session.accept_publish(),
+            Some(Grant::Revoked(reason)) => self.revoked(reason),
+            None => {}
+        }
+        self.take(&[])
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Media(message) => self.batch.push(message),
+            Event::Connect(request) => self.connect(request),
+            Event::Publish(request) => self.publish(&request),
+            Event::Unpublish => {
+                self.publish_batch();
+                self.shard.end_source(self.client);
+            }
+            Event::Play(request) => self.play(&request),
+            Event::StopPlay => self.stop_play(),
+            Event::Pause { on, ms: _ } => {
+                if let Some(viewer) = self.client.viewer() {
+                    self.shard.hub.borrow_mut().pause(viewer, on);
+                }
+                self.session.pause_done(on);
+            }
+            Event::BufferLength(_) => {}
+            Event::RedirectSeen => self.client.end(CloseReason::Finished),
+        }
+    }
+
+    fn connect(&mut self, request: Box<ConnectRequest>) {
+        // As in SRS the vhost is not refused here, only when the stream is named.
+        let vhost = self.shard.process.vhost(&request.url.vhost);
+        let config = vhost.map(|vhost| &vhost.config);
+        let defaults = Terms::default();
+        let terms = Terms {
+            chunk_bytes: vhost.map_or(self.shard.process.config.chunk_size, |vhost| vhost.chunk_bytes),
+            out_ack_bytes: config.map_or(defaults.out_ack_bytes, |vhost| vhost.out_ack_size),
+            in_ack_bytes: config.map_or(defaults.in_ack_bytes, |vhost| vhost.in_ack_size),
+            server_ip: self.client.conn().local().ip().to_string(),
+            id: match self.shard.process.config.http_api.string_ids {
+                true => ConnectionId::Text(self.client.id.to_text(self.shard.process.id_style())),
+                false => ConnectionId::Number(self.client.id.0 as f64),
+            },
+            ..defaults
+        };
+        self.session.accept_connect(&request, &terms);
+        self.connected = Some(request);
+    }
+
+    fn publish(&mut self, request: &PublishRequest) {
+        let Some(vhost) = self.resolve(&request.name) else { return };
+        let kind = match request.kind {
+            PublishKind::Flash => ClientKind::FlashPublish,
+            PublishKind::Fmle => ClientKind::FmlePublish,
+            PublishKind::Haivision => ClientKind::HaivisionPublish,
+        };
+        self.introduce(&vhost, &request.name, kind, None);
+        let key = Shard::key(&vhost, &request.name.app, &request.name.stream);
+        let source = self.shard.hub.borrow_mut().publish(&key, self.client.id.0, &vhost.settings);
+        self.client.set_source(Some(source));
+        self.shard.sources.borrow_mut().insert(source, Publishing::Client(Rc::clone(self.client)));
+        self.vhost = Some(vhost);
+    }
+
+    /// The owner refused the publish, or has ended it.
+    fn revoked(&mut self, reason: CloseReason) {
+        self.client.set_source(None); // the core has forgotten it already
+        let why = match reason {
+            CloseReason::StreamBusy => Refusal::Busy,
+            _ => Refusal::Denied(reason.as_str()),
+        };
+        self.refuse(why, reason);
+    }
+
+    fn play(&mut self, request: &PlayRequest) {
+        let Some(vhost) = self.resolve(&request.name) else { return };
+        self.introduce(&vhost, &request.name, ClientKind::Play, Some(FeedFormat::Rtmp));
+        self.client
+            .conn()
+            .tune(&TcpTuning { nodelay: Some(vhost.config.tcp_nodelay), ..TcpTuning::default() });
+        self.client.set_send_timeout(vhost.config.play.send_timeout);
+        self.session.accept_play();
+        self.send_output(); // before any media
+        let key = Shard::key(&vhost, &request.name.app, &request.name.stream);
+        let format = Format::Rtmp { chunk_bytes: self.session.chunk_bytes() };
+        let wanted = Wanted { bare: false, duration_ms: request.duration_ms };
+        let viewer =
+            self.shard.hub.borrow_mut().join(&key, format, &vhost.settings, Rc::clone(self.client), wanted);
+        self.client.set_viewer(Some(viewer));
+        self.vhost = Some(vhost);
+    }
+
+    fn stop_play(&mut self) {
+        if let Some(viewer) = self.client.viewer() {
+            self.client.set_viewer(None);
+            self.shard.hub.borrow_mut().leave(viewer);
+        }
+    }
+
+    /// The vhost of a stream; None if the client was refused.
+    fn resolve(&mut self, name: &StreamName) -> Option<Arc<VhostPlan>> {
+        let vhost = self.shard.process.vhost(&name.vhost).cloned();
+        if vhost.is_none() {
+            self.refuse(Refusal::Denied("no such vhost"), CloseReason::VhostUnknown);
+        }
+        vhost
+    }
+
+    fn refuse(&mut self, why: Refusal<'_>, reason: CloseReason) {
+        self.session.refuse(why);
+        self.send_output();
+        self.client.end(reason);
+        self.client.set_deadline(Some(self.shard.now_ms() + FAREWELL_MS), reason);
+    }
+
+    fn introduce(&self, vhost: &VhostPlan, name: &StreamName, kind: ClientKind, format: Option<FeedFormat>) {
+        let said = self.connected.as_ref().map(|request| &request.connect);
+        let text = |field: Option<&String>| field.cloned().unwrap_or_default();
+        self.client.set_about(About {
+            vhost: vhost.name.to_string(),
+            app: name.app.clone(),
+            stream: name.stream.clone(),
+            page_url: text(said.map(|c| &c.page_url)),
+            swf_url: text(said.map(|c| &c.swf_url)),
+            tc_url: text(said.map(|c| &c.tc_url)),
+            kind,
+            format,
+        });
+    }
+
+    /// Sends the messages of this read to the owner.
+    fn publish_batch(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let batch = std::mem::take(&mut self.batch);
+        self.shard.counters.borrow_mut().recv_messages += batch.len() as u64;
+        if let Some(source) = self.client.source() {
+            self.stalled = !self.shard.hub.borrow_mut().media(source, batch);
+        }
+    }
+
+    fn send_output(&mut self) {
+        self.client.send(&self.session.take_output());
+    }
+
+    /// Sets the deadline of the state the session is in.
+    fn watch(&mut self) {
+        if self.client.is_closing() {
+            return;
+        }
+        let (state, messages) = (self.session.state(), self.session.messages());
+        let (state_before, messages_before) = self.watched;
+        let publish = self.vhost.as_ref().map(|vhost| &vhost.config.publish);
+        let ms = |time: Duration| time.as_millis() as u64;
+        let (limit_ms, reason, renewed) = match (state, self.session.timeout()) {
+            (State::PublishStart, Some(Timeout::SinceEntered(default))) => (
+                publish.map_or(u64::from(default), |p| ms(p.firstpkt_timeout)),
+                CloseReason::FirstPacketTimeout,
+                false,
+            ),
+            (State::Publishing, Some(Timeout::SinceMessage(default))) => (
+                publish.map_or(u64::from(default), |p| ms(p.normal_timeout)),
+                CloseReason::PublishTimeout,
+                messages != messages_before,
+            ),
+            (State::Handshake, Some(Timeout::SinceEntered(limit))) => {
+                (u64::from(limit), CloseReason::HandshakeTimeout, false)
+            }
+            (State::Connecting | State::Ready, Some(Timeout::SinceEntered(limit))) => {
+                (u64::from(limit), CloseReason::ConnectTimeout, false)
+            }
+            (_, Some(Timeout::SinceEntered(limit))) => (u64::from(limit), CloseReason::IdleTimeout, false),
+            (_, Some(Timeout::SinceMessage(limit))) => {
+                (u64::from(limit), CloseReason::IdleTimeout, messages != messages_before)
+            }
+            (_, None) => {
+                self.client.set_deadline(None, CloseReason::IdleTimeout);
+                self.watched = (state, messages);
+                return;
+            }
+        };
+        if state != state_before || renewed {
+            self.client.set_deadline(Some(self.shard.now_ms() + limit_ms), reason);
+        }
+        self.watched = (state, messages);
+    }
+
+    fn leave_with(&mut self, error: &SessionError) {
+        log::info!(
+            "client {} {}: {error} (state {})",
+            self.client.id,
+            self.client.conn().peer(),
+            self.session.state().name()
+        );
+        self.client.kick(CloseReason::ProtocolError);
+    }
+}

@@ -1,0 +1,324 @@
+//! One shard of the server: accepts connections, runs the core's turns, sweeps deadlines four times a second.
+
+use super::client::{Client, Grant, summary};
+use super::messages::Msg;
+use super::process::{Process, VhostPlan};
+use super::signal::Signal;
+use super::{demo, http_conn, rtmp_conn, snapshot};
+use crate::stats::reason::{CloseReason, Tally};
+use crate::stream::cadence::{AutoCadence, SAMPLE_MS};
+use crate::stream::hub::{Event, Hub};
+use crate::stream::post::{SourceId, StreamKey};
+use crate::web::api::snapshot::ClientId;
+use shards::{Awake, Class, Control, Ctx, Listener, Next, Service, ShardId, TcpConn};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The names of the ports.
+pub const RTMP: &str = "rtmp";
+/// `http_server`.
+pub const HTTP: &str = "http";
+/// `http_api`.
+pub const API: &str = "api";
+
+/// What one shard holds.
+pub struct Shard {
+    /// The engine.
+    pub ctx: Ctx<Msg>,
+    /// What all shards share.
+    pub process: Arc<Process>,
+    /// The stream core. Never borrowed over an `.await`.
+    pub hub: RefCell<Hub<Rc<Client>>>,
+    /// Open connections.
+    pub clients: RefCell<HashMap<ClientId, Rc<Client>, ahash::RandomState>>,
+    /// Whom an owner's word about a publish is for.
+    pub sources: RefCell<HashMap<SourceId, Publishing, ahash::RandomState>>,
+    /// What is counted here.
+    pub counters: RefCell<ShardTotals>,
+    cadence: RefCell<AutoCadence>,
+    /// Thousandths of a core, in the last sample.
+    pub busy_permille: Cell<u32>,
+    sampled: Cell<(u64, Duration)>,
+    swept_ms: Cell<u64>,
+    next_client: Cell<u64>,
+    awake: RefCell<Option<Awake>>,
+    listeners: RefCell<Vec<(&'static str, Listener)>>,
+    stop: Signal,
+}
+
+/// Who publishes.
+pub enum Publishing {
+    /// A connection.
+    Client(Rc<Client>),
+    /// The built-in stream.
+    Demo(Rc<demo::Verdict>),
+}
+
+/// Counters of connections that have ended, and of what passed.
+#[derive(Default)]
+pub struct ShardTotals {
+    /// Bytes received by connections that ended.
+    pub recv_bytes: u64,
+    /// Bytes sent by connections that ended.
+    pub sent_bytes: u64,
+    /// Media messages received.
+    pub recv_messages: u64,
+    /// Clients that ever played or published.
+    pub clients: u64,
+    /// Why connections ended.
+    pub closes: Tally<CloseReason>,
+}
+
+impl Shard {
+    /// A shard's state.
+    pub fn new(ctx: Ctx<Msg>, process: Arc<Process>) -> Shard {
+        let (me, shards) = (ctx.me().0, ctx.shards());
+        let owner_of = move |key: &str| shards::owner::owner_of(key, shards).0;
+        Shard {
+            process,
+            hub: RefCell::new(Hub::new(me, owner_of, ahash::RandomState::new())),
+            clients: RefCell::default(),
+            sources: RefCell::default(),
+            counters: RefCell::default(),
+            cadence: RefCell::default(),
+            busy_permille: Cell::new(0),
+            sampled: Cell::new((0, Duration::ZERO)),
+            swept_ms: Cell::new(0),
+            // As in SRS ids begin somewhere above 100.
+            next_client: Cell::new(100),
+            awake: RefCell::default(),
+            listeners: RefCell::default(),
+            stop: Signal::default(),
+            ctx,
+        }
+    }
+
+    /// Milliseconds since the process started.
+    pub fn now_ms(&self) -> u64 {
+        self.process.started.elapsed().as_millis() as u64
+    }
+
+    /// The shard's step of cadence, in ms.
+    pub fn tick_ms(&self) -> u32 {
+        self.cadence.borrow().interval_ms()
+    }
+
+    /// The key of a stream of a vhost.
+    pub fn key(vhost: &VhostPlan, app: &str, stream: &str) -> StreamKey {
+        format!("{}/{app}/{stream}", vhost.name).into()
+    }
+
+    /// Takes a connection in; None if the server is full.
+    pub fn admit(self: &Rc<Self>, conn: TcpConn) -> Option<Rc<Client>> {
+        let Some(place) = self.process.enter() else {
+            self.counters.borrow_mut().closes.add(CloseReason::MaxConnections);
+            log::warn!("{} refused: max_connections {} reached", conn.peer(), self.process.max_connections);
+            return None;
+        };
+        let bits = ClientId::shard_bits(self.ctx.shards());
+        let number = self.next_client.replace(self.next_client.get() + 1);
+        let id = ClientId::new(number, self.ctx.me().0, bits);
+        let client = Client::new(id, conn, self, place);
+        self.clients.borrow_mut().insert(id, Rc::clone(&client));
+        Some(client)
+    }
+
+    /// A connection has ended: it leaves the core, is counted, and gets its line in the log.
+    pub fn dismiss(&self, client: &Rc<Client>, protocol: &str) {
+        let mut lag = None;
+        if let Some(viewer) = client.viewer() {
+            client.set_viewer(None);
+            let gone = self.hub.borrow_mut().leave(viewer);
+            lag = gone.map(|viewer| (viewer.counters.worst_lag_ms, viewer.counters.jumps));
+        }
+        self.end_source(client);
+        self.clients.borrow_mut().remove(&client.id);
+        let reason = client.reason().unwrap_or(CloseReason::PeerClosed);
+        let mut totals = self.counters.borrow_mut();
+        totals.recv_bytes += client.recv_bytes();
+        totals.sent_bytes += client.sent_bytes();
+        totals.closes.add(reason);
+        let line = summary(client, protocol, lag, self.now_ms());
+        if client.about(|_| ()).is_some() || !reason.is_ordinary() {
+            totals.clients += u64::from(client.about(|_| ()).is_some());
+            log::info!("{line}");
+        } else {
+            log::debug!("{line}");
+        }
+        self.ctx.kick();
+    }
+
+    /// A client publishes no more.
+    pub fn end_source(&self, client: &Client) {
+        if let Some(source) = client.source() {
+            client.set_source(None);
+            self.sources.borrow_mut().remove(&source);
+            self.hub.borrow_mut().unpublish(source);
+            self.ctx.kick();
+        }
+    }
+
+    fn dispatch(&self, event: Event) {
+        let (source, grant) = match event {
+            Event::Granted(source) => (source, Some(Grant::Granted)),
+            Event::Revoked(source, reason) => (source, Some(Grant::Revoked(reason))),
+            Event::Room(source) => (source, None),
+        };
+        let sources = self.sources.borrow();
+        match (sources.get(&source), grant) {
+            (Some(Publishing::Client(client)), Some(grant)) => client.set_grant(grant),
+            (Some(Publishing::Client(client)), None) => client.signal(),
+            (Some(Publishing::Demo(signal)), Some(grant)) => signal.set(grant),
+            (Some(Publishing::Demo(_)) | None, _) => {}
+        }
+    }
+
+    fn sweep(&self, now_ms: u64) {
+        let (sampled_ms, cpu_before) = self.sampled.get();
+        let cpu = self.ctx.busy();
+        let wall_ms = now_ms.saturating_sub(sampled_ms).max(1);
+        let busy = (cpu.saturating_sub(cpu_before)).as_secs_f64() * 1000.0 / wall_ms as f64;
+        self.sampled.set((now_ms, cpu));
+        self.busy_permille.set((busy * 1000.0) as u32);
+        self.cadence.borrow_mut().sample(busy);
+        self.hub.borrow_mut().sweep(now_ms);
+        for client in self.clients.borrow().values() {
+            client.sweep(now_ms);
+        }
+        let live = self.hub.borrow().is_live() || !self.clients.borrow().is_empty();
+        let mut awake = self.awake.borrow_mut();
+        if live != awake.is_some() {
+            *awake = live.then(|| self.ctx.stay_awake());
+        }
+    }
+
+    fn accept_all(self: &Rc<Self>) {
+        for (name, listener) in self.ctx.take_listeners() {
+            self.listeners.borrow_mut().push((name, listener.clone()));
+            let shard = Rc::clone(self);
+            self.ctx.spawn(Class::Media, "a listener", async move {
+                while let Some(conn) = listener.accept().await {
+                    shard.serve_conn(name, conn);
+                }
+            });
+        }
+    }
+
+    fn serve_conn(self: &Rc<Self>, port: &'static str, conn: TcpConn) {
+        let Some(client) = self.admit(conn) else { return };
+        let leaving = Leaving { shard: Rc::clone(self), client: Rc::clone(&client), port };
+        let shard = Rc::clone(self);
+        if port == RTMP {
+            self.ctx.spawn(Class::Media, "an RTMP connection", async move {
+                rtmp_conn::serve(&shard, &leaving.client).await;
+                leaving.client.conn().linger_close().await;
+            });
+        } else {
+            self.ctx.spawn(Class::Media, "an HTTP connection", async move {
+                http_conn::serve(&shard, &leaving.client, port == API).await;
+                leaving.client.conn().linger_close().await;
+            });
+        }
+    }
+
+    fn drain(self: &Rc<Self>) {
+        for (name, listener) in self.listeners.take() {
+            for conn in listener.stop() {
+                self.serve_conn(name, conn);
+            }
+        }
+    }
+}
+
+/// Runs [`Shard::dismiss`] however a connection's task ends, a panic included.
+struct Leaving {
+    shard: Rc<Shard>,
+    client: Rc<Client>,
+    port: &'static str,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.client.note_reason(CloseReason::Panic);
+        }
+        self.shard.dismiss(&self.client, self.port);
+    }
+}
+
+/// The shard as the engine drives it.
+pub struct ShardService(pub Rc<Shard>);
+
+impl std::ops::Deref for ShardService {
+    type Target = Rc<Shard>;
+    fn deref(&self) -> &Rc<Shard> {
+        &self.0
+    }
+}
+
+impl Service for ShardService {
+    type Msg = Msg;
+
+    fn on_message(&self, from: ShardId, message: Msg) {
+        match message {
+            Msg::Core(post) => self.hub.borrow_mut().take(from.0, post, self.now_ms()),
+            Msg::IsLive(key, reply) => {
+                reply.send(self.hub.borrow().stream(&key).is_some_and(|stream| stream.publisher().is_some()));
+            }
+            Msg::Snapshot(wanted, reply) => reply.send(Box::new(snapshot::of(self, wanted))),
+            Msg::Kick(id, reply) => {
+                let client = self.clients.borrow().get(&id).cloned();
+                reply.send(client.is_some());
+                if let Some(client) = client {
+                    client.kick(CloseReason::Kicked);
+                }
+            }
+        }
+    }
+
+    fn on_turn(&self, now: Instant) -> Next {
+        let now_ms = now.saturating_duration_since(self.process.started).as_millis() as u64;
+        if now_ms.saturating_sub(self.swept_ms.get()) >= SAMPLE_MS {
+            self.swept_ms.set(now_ms);
+            self.sweep(now_ms);
+        }
+        let tick_ms = self.tick_ms();
+        let (end, events) = {
+            let mut hub = self.hub.borrow_mut();
+            let end = hub.turn(now_ms, tick_ms);
+            hub.take_posts(|to, post| self.ctx.post(ShardId(to), Msg::Core(post)));
+            (end, hub.take_events())
+        };
+        for event in events {
+            self.dispatch(event);
+        }
+        match end.next_ms {
+            _ if end.again => Next::Now,
+            Some(at_ms) => Next::At(self.process.started + Duration::from_millis(at_ms)),
+            None => Next::Idle,
+        }
+    }
+
+    fn on_control(&self, control: Control) {
+        match control {
+            Control::Stop => self.stop.raise(),
+            Control::Drain => self.drain(),
+            Control::Reopen | Control::Reload => {}
+        }
+    }
+
+    async fn serve(self: Rc<Self>) {
+        let shard = Rc::clone(&self.0);
+        shard.accept_all();
+        if shard.process.config.demo && shard.ctx.me() == ShardId(0) {
+            shard.ctx.spawn(Class::Media, "the demo stream", demo::publish(Rc::clone(&shard)));
+        }
+        shard.stop.raised().await;
+        for client in shard.clients.borrow().values() {
+            client.kick(CloseReason::ServerStopping);
+        }
+    }
+}

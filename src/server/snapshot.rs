@@ -1,0 +1,236 @@
+//! What a shard tells the API, and the player page's list.
+
+use super::process::Process;
+use super::shard::Shard;
+use crate::config::mount::MountFormat;
+use crate::formats::describe;
+use crate::formats::flv::Tag;
+use crate::formats::message::Kind;
+use crate::stats::reason::{DropReason, Tally};
+use crate::stream::encode::Format;
+use crate::stream::feed::Feed;
+use crate::stream::owned::Stream;
+use crate::stream::prelude::{Header, Prelude};
+use crate::stream::wire::Wire;
+use crate::web::api::snapshot::{
+    ClientId, ClientSnapshot, FeedFormat, FeedSnapshot, PublisherSnapshot, ShardCounters, ShardSnapshot,
+    StreamSnapshot, Wanted, WantedClients,
+};
+use crate::web::live::LiveFormat;
+use crate::web::page::LiveStream;
+use bytes::Bytes;
+use std::rc::Rc;
+
+/// This shard's part of an answer.
+pub fn of(shard: &Rc<Shard>, wanted: Wanted) -> ShardSnapshot {
+    let hub = shard.hub.borrow();
+    let mut snapshot =
+        ShardSnapshot { shard: shard.ctx.me().0, counters: counters(shard), ..ShardSnapshot::default() };
+    if wanted.streams {
+        let now_ms = shard.now_ms();
+        snapshot.streams = hub.streams().map(|s| stream(shard, s, now_ms)).collect();
+        snapshot.feeds = hub.feeds().map(feed).collect();
+    }
+    let clients = shard.clients.borrow();
+    snapshot.clients = match wanted.clients {
+        WantedClients::None => Vec::new(),
+        WantedClients::One(id) => clients.get(&id).and_then(|c| client(shard, &hub, c)).into_iter().collect(),
+        WantedClients::All => clients.values().filter_map(|c| client(shard, &hub, c)).collect(),
+    };
+    snapshot
+}
+
+fn names(key: &str) -> (String, String, String) {
+    let (vhost, rest) = key.split_once('/').unwrap_or(("", key));
+    let (app, stream) = rest.rsplit_once('/').unwrap_or(("", rest));
+    (vhost.to_owned(), app.to_owned(), stream.to_owned())
+}
+
+fn stream(shard: &Rc<Shard>, stream: &Stream, now_ms: u64) -> StreamSnapshot {
+    let (vhost, app, name) = names(stream.key());
+    let counters = stream.counters();
+    let prelude = stream.prelude();
+    let header = |kind| prelude.header(kind);
+    let mut drops = Tally::default();
+    let lagged = stream.outputs().iter().flat_map(|o| &o.subscribers).map(|s| s.dropped_blocks).sum();
+    drops.add_many(DropReason::EdgeLagged, lagged);
+    let publisher = stream.publisher();
+    let video = header(Kind::Video);
+    let audio = header(Kind::Audio);
+    StreamSnapshot {
+        vhost,
+        app,
+        name,
+        publisher: publisher.map(|p| PublisherSnapshot {
+            client: ClientId(p.client),
+            tc_url: tc_url(shard, ClientId(p.client)),
+        }),
+        frames: counters.video_frames,
+        recv_bytes: counters.recv_bytes,
+        recv_kbps_30s: stream.rate().kbps_30s(),
+        bitrate_kbps: stream.pace().kbps,
+        fps: stream.pace().fps,
+        gop_ms: counters.gop_ms.and_then(|ms| u32::try_from(ms).ok()).unwrap_or(0),
+        keyframe_age_ms: stream.keyframe_age_ms(now_ms),
+        since_ms: publisher.map_or(0, |p| now_ms.saturating_sub(p.since_ms)),
+        codecs: codecs(prelude),
+        drops,
+        video: describe_with(video, stream.first_coded(Kind::Video), describe::video),
+        audio: describe_with(audio, stream.first_coded(Kind::Audio), describe::audio),
+    }
+}
+
+/// By the header, else by the first coded payload: codecs such as MP3 have no header.
+fn describe_with<T>(
+    header: Option<&Header>,
+    coded: Option<&(Tag, Bytes)>,
+    describe: impl Fn(&Tag, &[u8]) -> Option<T>,
+) -> Option<T> {
+    match (header, coded) {
+        (Some(header), _) => describe(&header.tag, &header.payload),
+        (None, Some((tag, payload))) => describe(tag, payload),
+        (None, None) => None,
+    }
+}
+
+/// Codec strings of the main tracks, video first.
+fn codecs(prelude: &Prelude) -> String {
+    let headers = [Kind::Video, Kind::Audio].into_iter().filter_map(|kind| prelude.header(kind));
+    let mut all: Vec<String> = headers.filter_map(|h| describe::codec_string(&h.tag, &h.payload)).collect();
+    all.extend(prelude.mp3.as_ref().map(|mp3| describe::mp3_string(mp3).to_owned()));
+    all.join(",")
+}
+
+/// The publisher's connection may be on another shard; its URL is then left out.
+fn tc_url(shard: &Shard, id: ClientId) -> String {
+    let clients = shard.clients.borrow();
+    clients.get(&id).and_then(|client| client.about(|about| about.tc_url.clone())).unwrap_or_default()
+}
+
+fn feed<W: Wire>(feed: &Feed<W>) -> FeedSnapshot {
+    let (vhost, app, stream) = names(feed.key());
+    let mut drops = Tally::default();
+    drops.add_many(DropReason::EdgeLagged, feed.gaps());
+    drops.add_many(DropReason::QueueLength, feed.jumps());
+    FeedSnapshot {
+        vhost,
+        app,
+        stream,
+        format: format(feed.format()),
+        viewers: feed.viewers().len() as u32,
+        send_bytes: feed.sent_bytes(),
+        send_kbps_30s: feed.rate().kbps_30s(),
+        lag: feed.lag().clone(),
+        drops,
+    }
+}
+
+fn format(format: Format) -> FeedFormat {
+    match format {
+        Format::Rtmp { .. } => FeedFormat::Rtmp,
+        Format::Flv => FeedFormat::Http(LiveFormat::Flv),
+        Format::Ts => FeedFormat::Http(LiveFormat::Ts),
+        Format::Aac => FeedFormat::Http(LiveFormat::Aac),
+        Format::Mp3 => FeedFormat::Http(LiveFormat::Mp3),
+        Format::Fmp4 => FeedFormat::Http(LiveFormat::Mp4),
+    }
+}
+
+fn client(
+    shard: &Shard,
+    hub: &crate::stream::hub::Hub<Rc<super::client::Client>>,
+    client: &super::client::Client,
+) -> Option<ClientSnapshot> {
+    let viewer = client.viewer();
+    let feed = viewer.and_then(|id| hub.feed_of(id));
+    let cursor = viewer.and_then(|id| hub.viewer(id));
+    let (recv_kbps_30s, send_kbps_30s) = client.kbps_30s();
+    let lag_ms = feed.zip(cursor).and_then(|(feed, cursor)| feed.lag_ms(cursor)).map(|ms| ms.max(0) as u64);
+    let behind = feed.zip(cursor).map_or(0, |(feed, cursor)| feed.behind_bytes(cursor));
+    client.about(|about| ClientSnapshot {
+        id: client.id,
+        vhost: about.vhost.clone(),
+        app: about.app.clone(),
+        stream: about.stream.clone(),
+        ip: client.conn().peer().ip().to_canonical().to_string(),
+        page_url: about.page_url.clone(),
+        swf_url: about.swf_url.clone(),
+        tc_url: about.tc_url.clone(),
+        kind: about.kind,
+        format: about.format,
+        alive_ms: shard.now_ms().saturating_sub(client.since_ms()),
+        send_bytes: client.sent_bytes(),
+        recv_bytes: client.recv_bytes(),
+        send_kbps_30s,
+        recv_kbps_30s,
+        lag_ms,
+        queued_bytes: behind + client.conn().unacked_bytes() as u64,
+        drops: cursor.map_or(0, |viewer| u64::from(viewer.counters.dropped_units)),
+        jumps: cursor.map_or(0, |viewer| u64::from(viewer.counters.jumps)),
+    })
+}
+
+fn counters(shard: &Shard) -> ShardCounters {
+    let engine = shard.ctx.counters();
+    let totals = shard.counters.borrow();
+    let clients = shard.clients.borrow();
+    let hub = shard.hub.borrow();
+    let known = clients.values().filter(|client| client.about(|_| ()).is_some()).count() as u64;
+    let mut drops = Tally::default();
+    for feed in hub.feeds() {
+        drops.add_many(DropReason::EdgeLagged, feed.gaps());
+        drops.add_many(DropReason::QueueLength, feed.jumps());
+    }
+    drops.add_many(DropReason::ChannelFull, engine.mail_full.get());
+    ShardCounters {
+        connections: clients.len() as u64,
+        connections_total: engine.accepted.get(),
+        clients: known,
+        clients_total: totals.clients + known,
+        recv_bytes: totals.recv_bytes + clients.values().map(|client| client.recv_bytes()).sum::<u64>(),
+        send_bytes: totals.sent_bytes + clients.values().map(|client| client.sent_bytes()).sum::<u64>(),
+        recv_messages: totals.recv_messages,
+        send_messages: 0,
+        tick_ms: shard.tick_ms(),
+        loop_stalls: engine.loop_stalls.get(),
+        loop_stall_max_us: engine.longest_turn_us.get(),
+        busy_permille: shard.busy_permille.get(),
+        feed_bytes: hub.feeds().map(|feed| feed.log().bytes() as u64).sum(),
+        panics: engine.panics.get(),
+        drops,
+        closes: totals.closes.clone(),
+    }
+}
+
+/// The player page's list: what is published now, in order of its name.
+pub fn live_streams(process: &Process, shards: Vec<ShardSnapshot>) -> Vec<LiveStream> {
+    let viewers = |of: &StreamSnapshot| -> u64 {
+        let feeds = shards.iter().flat_map(|shard| &shard.feeds);
+        let same = |f: &&_| -> bool {
+            let f: &FeedSnapshot = f;
+            f.vhost == of.vhost && f.app == of.app && f.stream == of.name
+        };
+        feeds.filter(same).map(|feed| u64::from(feed.viewers)).sum()
+    };
+    let owned = shards.iter().flat_map(|shard| shard.streams.iter().map(move |stream| (shard.shard, stream)));
+    let mut list: Vec<LiveStream> = owned
+        .filter(|(_, stream)| stream.publisher.is_some())
+        .map(|(owner, stream)| LiveStream {
+            url: process.live_path(&stream.vhost, &stream.app, &stream.name, MountFormat::LiveMp4),
+            flv: process.live_path(&stream.vhost, &stream.app, &stream.name, MountFormat::Flv),
+            vhost: stream.vhost.clone(),
+            app: stream.app.clone(),
+            name: stream.name.clone(),
+            codecs: stream.codecs.clone(),
+            width: stream.video.as_ref().map_or(0, |video| video.width),
+            height: stream.video.as_ref().map_or(0, |video| video.height),
+            fps: stream.fps,
+            kbps: stream.bitrate_kbps,
+            viewers: viewers(stream),
+            owner: usize::from(owner),
+            since_ms: stream.since_ms,
+        })
+        .collect();
+    list.sort_by(|a, b| (&a.vhost, &a.app, &a.name).cmp(&(&b.vhost, &b.app, &b.name)));
+    list
+}

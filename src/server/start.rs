@@ -1,0 +1,143 @@
+//! From a configuration to running shards, and the master's life after that: signals until the end.
+
+use super::process::Process;
+use super::shard::{API, HTTP, RTMP, Shard, ShardService};
+use crate::cli::Exit;
+use crate::config::Config;
+use crate::config::units::ListenAddr;
+use crate::logging::LogHandle;
+use crate::stats::system::{ProcTexts, Sample};
+use shards::master::{Signal, Signals};
+use shards::{Control, Cores, Ended, Pin, Port, Running, StartError, placement, preflight};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The machine is sampled so often, for `/api/v1/summaries`.
+const SYSTEM_SAMPLE: Duration = Duration::from_secs(3);
+/// How often the master looks at its clock while it waits for signals.
+const MASTER_TURN: Duration = Duration::from_millis(500);
+/// While draining, clients may take so long before they are cut (SRS waits for ever; a second signal ends it).
+const DRAIN_LIMIT: Duration = Duration::from_secs(3600);
+
+/// Runs a server until a signal ends it.
+pub fn serve(config: Config, log: &LogHandle) -> Exit {
+    let Ok(signals) = Signals::block().inspect_err(|error| log::error!("{error}")) else {
+        return Exit::Internal;
+    };
+    let limits = match preflight::preflight() {
+        Ok(limits) => limits,
+        Err(missing) => {
+            missing.iter().for_each(|what| log::error!("{what}"));
+            return Exit::Preflight;
+        }
+    };
+    let cores = config.cores.map_or(Cores::All, |n| Cores::Count(u16::try_from(n).unwrap_or(u16::MAX)));
+    let pin = if config.pin { Pin::Yes } else { Pin::No };
+    let plan = match placement::plan(cores, pin) {
+        Ok(plan) => plan,
+        Err(error) => {
+            log::error!("{error}");
+            return Exit::Cores;
+        }
+    };
+    config.warnings().iter().for_each(|warning| log::warn!("{warning}"));
+    let ports = ports(&config);
+    let process = match Process::new(config, limits.nofile) {
+        Ok(process) => Arc::new(process),
+        Err(error) => {
+            log::error!("{error}");
+            return Exit::Config;
+        }
+    };
+    let shared = Arc::clone(&process);
+    let started =
+        shards::run(&plan, &ports, move |ctx| ShardService(Rc::new(Shard::new(ctx, Arc::clone(&shared)))));
+    let running = match started {
+        Ok(running) => running,
+        Err(error) => {
+            log::error!("{error}");
+            return if matches!(error, StartError::Listen(_)) { Exit::Listen } else { Exit::Internal };
+        }
+    };
+    *process.ports.write().unwrap_or_else(PoisonError::into_inner) = running.ports().to_vec();
+    announce(&process, plan.shards());
+    preside(&process, &running, &signals, log);
+    let lost = running.join().into_iter().filter(|(_, ended)| *ended == Ended::Panicked).count();
+    log::info!("stopped");
+    if lost == 0 { Exit::Success } else { Exit::Internal }
+}
+
+/// Every address to listen on; a bare port is both IPv4 and, where there is one, IPv6.
+fn ports(config: &Config) -> Vec<Port> {
+    let ipv6 = std::path::Path::new("/proc/net/if_inet6").exists();
+    let services = [
+        (RTMP, true, &config.listen),
+        (HTTP, config.http_server.enabled, &config.http_server.listen),
+        (API, config.http_api.enabled, &config.http_api.listen),
+    ];
+    let on = services.into_iter().filter(|(_, enabled, _)| *enabled);
+    on.flat_map(|(name, _, addresses)| {
+        let sockets = |address: &ListenAddr| -> Vec<SocketAddr> {
+            let bare = matches!(address, ListenAddr::Port(_));
+            address.sockets().filter(|at| ipv6 || !bare || at.is_ipv4()).collect()
+        };
+        addresses.iter().flat_map(sockets).map(move |at| Port { name, at }).collect::<Vec<_>>()
+    })
+    .collect()
+}
+
+fn announce(process: &Process, shards: u16) {
+    let ports = process.ports.read().unwrap_or_else(PoisonError::into_inner).clone();
+    let all: Vec<String> = ports.iter().map(|(name, at)| format!("{name} {at}")).collect();
+    log::info!("{} on {shards} shard(s): {}", crate::cli::SIGNATURE, all.join(", "));
+    let port = |name| ports.iter().find(|(n, _)| *n == name).map(|(_, at)| at.port());
+    if let Some(http) = port(HTTP) {
+        log::info!("player page: http://localhost:{http}/");
+    }
+    if let Some(rtmp) = port(RTMP) {
+        log::info!("publish: ffmpeg -re -i FILE -c copy -f flv rtmp://localhost:{rtmp}/live/livestream");
+        if process.config.demo {
+            let (app, stream) = super::demo::NAME;
+            log::info!("demo stream: rtmp://localhost:{rtmp}/{app}/{stream}");
+            if let Some(http) = port(HTTP) {
+                log::info!("demo stream: http://localhost:{http}/{app}/{stream}.flv (.ts, .aac, .live.mp4)");
+            }
+        }
+    }
+    if let Some(api) = port(API) {
+        log::info!("API: http://localhost:{api}/api/v1/summaries, metrics: http://localhost:{api}/metrics");
+    }
+}
+
+/// Acts on signals until the shards are told to stop.
+fn preside(process: &Process, running: &Running, signals: &Signals, log: &LogHandle) {
+    let mut sampled: Option<Instant> = None;
+    let mut drained_at: Option<Instant> = None;
+    loop {
+        if sampled.is_none_or(|at| at.elapsed() >= SYSTEM_SAMPLE) {
+            sampled = Some(Instant::now());
+            let sample = Sample::parse(&ProcTexts::read(), super::process::unix_time().as_millis() as u64);
+            process.system.write().unwrap_or_else(PoisonError::into_inner).push(sample);
+        }
+        match signals.wait(MASTER_TURN) {
+            Some(Signal::Stop) => break,
+            Some(Signal::Drain) if drained_at.is_none() => {
+                log::info!("draining: {} connections may finish", process.connections());
+                drained_at = Some(Instant::now());
+                running.broadcast(Control::Drain);
+            }
+            Some(Signal::Drain) => break,
+            Some(Signal::Reopen) => log.reopen(),
+            Some(Signal::Reload) => log::warn!("SIGHUP: the configuration is read at the start only"),
+            None => {}
+        }
+        let done = drained_at.is_some_and(|at| process.connections() == 0 || at.elapsed() > DRAIN_LIMIT);
+        if done || running.any_ended() {
+            break;
+        }
+    }
+    log::info!("stopping");
+    running.broadcast(Control::Stop);
+}

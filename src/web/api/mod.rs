@@ -1,0 +1,371 @@
+//! The HTTP API, as SRS's: `/api/v1/…` and `/metrics`. Decisions only.
+//!
+//! [`route`] answers at once what needs no streams, else says what to ask the shards for: a [`Query`] for
+//! [`finish`], or a [`Kick`] for [`kicked`]. Answers carry HTTP 200 and a `code`, as SRS's do; of SRS's API are
+//! left out, until control brings them: `raw`, `clusters` and authentication.
+
+pub mod json;
+mod merge;
+mod metrics;
+mod objects;
+mod pages;
+pub mod snapshot;
+
+use crate::http::request::{Method, Request};
+use crate::http::response::Response;
+use crate::stats::prometheus;
+use crate::stats::system::Report;
+use crate::web::router::{Found, Mux};
+use json::Object;
+use snapshot::{ClientId, IdStyle, ShardSnapshot, Wanted, WantedClients};
+use std::net::IpAddr;
+use std::sync::LazyLock;
+
+/// A JSONP callback's name is no longer than this.
+const MAX_CALLBACK_BYTES: usize = 128;
+/// Lists give at least so many entries, whatever `count` says.
+const MIN_COUNT: usize = 10;
+
+/// SRS's codes that we answer with.
+mod code {
+    pub(super) const TEST: u32 = 100;
+    pub(super) const FORBIDDEN: u32 = 403;
+    pub(super) const UNANSWERED: u32 = 503;
+    pub(super) const EXPORTER_DISABLED: u32 = 1090;
+    pub(super) const VHOST_NOT_FOUND: u32 = 2014;
+    pub(super) const STREAM_NOT_FOUND: u32 = 2048;
+    pub(super) const CLIENT_NOT_FOUND: u32 = 2049;
+}
+
+/// What the API knows without asking: configuration, this process, the machine.
+#[derive(Clone, Copy, Debug)]
+pub struct ApiContext<'a> {
+    /// Made at start, or kept in a file: `vid-…`.
+    pub server_id: &'a str,
+    /// Made at each start.
+    pub service_id: &'a str,
+    /// `http_api.crossdomain`.
+    pub crossdomain: bool,
+    /// `http_api.string_ids`.
+    pub id_style: IdStyle,
+    /// Whether `/metrics` is on.
+    pub exporter: bool,
+    /// Configured vhosts.
+    pub vhosts: &'a [VhostInfo],
+    /// This process.
+    pub process: &'a ProcessInfo,
+    /// The machine, sampled every few seconds.
+    pub system: &'a Report,
+    /// Wall clock, ms since 1970.
+    pub now_ms: u64,
+}
+
+/// A vhost's configuration, as far as the API shows it.
+#[derive(Clone, Debug)]
+pub struct VhostInfo {
+    /// Its name.
+    pub name: String,
+    /// Whether it is enabled.
+    pub enabled: bool,
+    /// `hls_fragment` in seconds, if HLS is enabled.
+    pub hls_fragment_s: Option<f64>,
+}
+
+/// What does not change while the process runs.
+#[derive(Clone, Debug, Default)]
+pub struct ProcessInfo {
+    /// Process id.
+    pub pid: u32,
+    /// The parent's.
+    pub ppid: u32,
+    /// The command line.
+    pub argv: String,
+    /// Working directory at start.
+    pub cwd: String,
+    /// Wall clock at start, ms since 1970.
+    pub started_ms: u64,
+    /// When it was built, as text.
+    pub build_date: String,
+    /// With which options.
+    pub build_options: String,
+    /// Labels `sysname`, `nodename`, `release`, `version`, `machine`.
+    pub uname: Vec<(&'static str, String)>,
+}
+
+/// What is to be done with a request.
+#[derive(Clone, Debug)]
+pub enum ApiCall {
+    /// Send this.
+    Answer(Response),
+    /// Ask shards for [`Query::wanted`] and [`finish`].
+    Snapshot(Query),
+    /// Ask the client's shard to close it, and say [`kicked`].
+    Kick(Kick),
+}
+
+/// A question that takes snapshots to answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    what: What,
+    start: usize,
+    count: usize,
+    callback: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum What {
+    Summaries,
+    Vhosts,
+    Vhost(String),
+    Streams,
+    Stream(String),
+    Clients,
+    Client(ClientId),
+    Metrics,
+}
+
+impl Query {
+    /// What shards must tell.
+    pub fn wanted(&self) -> Wanted {
+        let clients = match self.what {
+            What::Clients => WantedClients::All,
+            What::Client(id) => WantedClients::One(id),
+            _ => WantedClients::None,
+        };
+        let streams = !matches!(self.what, What::Summaries | What::Clients | What::Client(_));
+        Wanted { streams, clients }
+    }
+}
+
+/// A client to be closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kick {
+    /// Which.
+    pub client: ClientId,
+    callback: Option<String>,
+}
+
+/// What became of a [`Kick`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KickOutcome {
+    /// It is being closed.
+    Closed,
+    /// There is no such client.
+    Unknown,
+    /// Its shard, named here, did not answer in time.
+    Unanswered(u16),
+}
+
+/// Decides what to do with a request from `peer`.
+pub fn route(request: &Request, peer: IpAddr, context: &ApiContext<'_>) -> ApiCall {
+    if request.method == Method::Options {
+        return ApiCall::Answer(if context.crossdomain { Response::empty(200) } else { Response::text(405) });
+    }
+    let (endpoint, rest) = match ENDPOINTS.find(&request.path) {
+        Found::Handler(endpoint, rest) => (*endpoint, rest),
+        Found::Redirect(path) => {
+            let raw = &request.query.raw;
+            let to = if raw.is_empty() { path } else { format!("{path}?{raw}") };
+            return ApiCall::Answer(Response::redirect(302, to));
+        }
+        Found::Nothing => return ApiCall::Answer(Response::text(404)),
+    };
+    let callback = request.query.value("callback").filter(|name| !name.is_empty()).map(str::to_owned);
+    if callback.as_deref().is_some_and(|name| !is_callback_name(name)) {
+        return ApiCall::Answer(Response::text(400));
+    }
+    // In JSONP a page can only GET, so SRS lets it name another method.
+    let named = callback.as_ref().and_then(|_| request.query.value("method"));
+    let method = match named.map(|name| Method::parse(&name.to_ascii_uppercase())) {
+        None => request.method,
+        Some(Some(method)) => method,
+        Some(None) => return ApiCall::Answer(Response::text(405)),
+    };
+    let reads = |method| matches!(method, Method::Get | Method::Head);
+    if named.is_some() && !reads(method) && !may_change(request, peer) {
+        return ApiCall::Answer(forbidden(callback.as_deref()));
+    }
+    let answer = |object: Object| ApiCall::Answer(respond(&object, callback.as_deref()));
+    let query = |what| {
+        let number = |name| request.query.value(name).and_then(|text| text.parse::<usize>().ok());
+        let (start, count) = (number("start").unwrap_or(0), number("count").unwrap_or(0).max(MIN_COUNT));
+        ApiCall::Snapshot(Query { what, start, count, callback: callback.clone() })
+    };
+    match endpoint {
+        Endpoint::Page(page) => answer(page(context, request)),
+        Endpoint::Errors => answer(Object::new().with("code", code::TEST)),
+        Endpoint::Redirects => ApiCall::Answer(Response::redirect(301, "/api/v1/tests/errors")),
+        Endpoint::Summaries => query(What::Summaries),
+        Endpoint::Metrics if context.exporter => query(What::Metrics),
+        Endpoint::Metrics => answer(Object::new().with("code", code::EXPORTER_DISABLED)),
+        Endpoint::Vhosts | Endpoint::Streams if !reads(method) => ApiCall::Answer(Response::text(405)),
+        Endpoint::Vhosts if rest.is_empty() => query(What::Vhosts),
+        Endpoint::Vhosts => query(What::Vhost(rest.to_owned())),
+        Endpoint::Streams if rest.is_empty() => query(What::Streams),
+        Endpoint::Streams => query(What::Stream(rest.to_owned())),
+        Endpoint::Clients if method == Method::Delete && !may_change(request, peer) => {
+            ApiCall::Answer(forbidden(callback.as_deref()))
+        }
+        Endpoint::Clients => match (method, ClientId::parse(rest, context.id_style)) {
+            (Method::Get | Method::Head, _) if rest.is_empty() => query(What::Clients),
+            (Method::Get | Method::Head, Some(id)) => query(What::Client(id)),
+            (Method::Delete, Some(client)) => ApiCall::Kick(Kick { client, callback: callback.clone() }),
+            (Method::Get | Method::Head | Method::Delete, None) => {
+                answer(Object::new().with("code", code::CLIENT_NOT_FOUND))
+            }
+            _ => ApiCall::Answer(Response::text(405)),
+        },
+    }
+}
+
+/// Answers a query from what the shards said, each `Err` standing for one that did not.
+pub fn finish<E>(
+    query: &Query,
+    context: &ApiContext<'_>,
+    answers: Vec<(u16, Result<ShardSnapshot, E>)>,
+) -> Response {
+    let mut shards = Vec::with_capacity(answers.len());
+    let mut unanswered = Vec::new();
+    for (shard, answer) in answers {
+        match answer {
+            Ok(snapshot) => shards.push(snapshot),
+            Err(_) => unanswered.push(shard),
+        }
+    }
+    shards.sort_by_key(|s| s.shard);
+    unanswered.sort_unstable();
+    let listed = |name: &'static str, all: Vec<Object>| {
+        let total = all.len();
+        let page: Vec<Object> = all.into_iter().skip(query.start).take(query.count).collect();
+        pages::envelope(context).with(name, page).with("total", total)
+    };
+    let one = |name: &'static str, found: Option<Object>, missing: u32| match found {
+        Some(object) => pages::envelope(context).with(name, object),
+        None => Object::new().with("code", missing),
+    };
+    let mut object = match &query.what {
+        What::Metrics => {
+            let text = metrics::render(context, &shards, &unanswered);
+            return Response::new(200, prometheus::CONTENT_TYPE, text);
+        }
+        What::Summaries => pages::summaries(context, &shards),
+        What::Vhosts => pages::envelope(context).with("vhosts", objects::vhosts(context, &shards, None)),
+        What::Vhost(id) => {
+            let found = objects::vhosts(context, &shards, Some(id)).pop();
+            one("vhost", found, code::VHOST_NOT_FOUND)
+        }
+        What::Streams => listed("streams", objects::streams(context, &shards, None)),
+        What::Stream(id) => {
+            let found = objects::streams(context, &shards, Some(id)).into_iter().next();
+            one("stream", found, code::STREAM_NOT_FOUND)
+        }
+        What::Clients => listed("clients", objects::clients(context, &shards, None)),
+        What::Client(id) => {
+            let found = objects::clients(context, &shards, Some(*id)).pop();
+            one("client", found, code::CLIENT_NOT_FOUND)
+        }
+    };
+    if !unanswered.is_empty() {
+        object.push("unanswered", unanswered);
+    }
+    respond(&object, query.callback.as_deref())
+}
+
+/// Says what became of a kick.
+pub fn kicked(kick: &Kick, context: &ApiContext<'_>, outcome: KickOutcome) -> Response {
+    let callback = kick.callback.as_deref();
+    match outcome {
+        KickOutcome::Closed => respond(&pages::envelope(context), callback),
+        KickOutcome::Unknown => respond(&Object::new().with("code", code::CLIENT_NOT_FOUND), callback),
+        KickOutcome::Unanswered(shard) => {
+            let object = Object::new().with("code", code::UNANSWERED).with("unanswered", vec![shard]);
+            Response { status: 503, ..respond(&object, callback) }
+        }
+    }
+}
+
+/// Whether a request may change something. Only who sits at the machine may, and no page in a browser there: it
+/// would send Origin or Referer, or at least Sec-Fetch-Site (Fetch Metadata; a script tag with
+/// `referrerpolicy=no-referrer` sends only that), and under a rebound name its Host is not loopback. A proxy on
+/// this machine gives itself away by the headers it adds.
+pub fn may_change(request: &Request, peer: IpAddr) -> bool {
+    const TELLTALES: [&str; 8] = [
+        "Origin",
+        "Referer",
+        "Forwarded",
+        "X-Forwarded-For",
+        "X-Forwarded-Host",
+        "X-Real-IP",
+        "Via",
+        "Sec-Fetch-Site",
+    ];
+    let loopback_host = request.host == "localhost" || request.host.parse().is_ok_and(is_loopback);
+    is_loopback(peer) && loopback_host && TELLTALES.iter().all(|name| request.headers.value(name).is_none())
+}
+
+fn is_loopback(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
+}
+
+type Page = fn(&ApiContext<'_>, &Request) -> Object;
+
+#[derive(Clone, Copy, Debug)]
+enum Endpoint {
+    Page(Page),
+    Errors,
+    Redirects,
+    Summaries,
+    Vhosts,
+    Streams,
+    Clients,
+    Metrics,
+}
+
+static ENDPOINTS: LazyLock<Mux<Endpoint>> = LazyLock::new(|| {
+    Mux::new([
+        ("/api/", Endpoint::Page(pages::api_index)),
+        ("/api/v1/", Endpoint::Page(pages::v1_index)),
+        ("/api/v1/versions", Endpoint::Page(pages::versions)),
+        ("/api/v1/summaries", Endpoint::Summaries),
+        ("/api/v1/rusages", Endpoint::Page(pages::rusages)),
+        ("/api/v1/self_proc_stats", Endpoint::Page(pages::self_proc_stats)),
+        ("/api/v1/system_proc_stats", Endpoint::Page(pages::system_proc_stats)),
+        ("/api/v1/meminfos", Endpoint::Page(pages::meminfos)),
+        ("/api/v1/authors", Endpoint::Page(pages::authors)),
+        ("/api/v1/features", Endpoint::Page(pages::features)),
+        ("/api/v1/vhosts/", Endpoint::Vhosts),
+        ("/api/v1/streams/", Endpoint::Streams),
+        ("/api/v1/clients/", Endpoint::Clients),
+        ("/api/v1/tests/requests", Endpoint::Page(pages::test_request)),
+        ("/api/v1/tests/errors", Endpoint::Errors),
+        ("/api/v1/tests/redirects", Endpoint::Redirects),
+        ("/metrics", Endpoint::Metrics),
+    ])
+});
+
+fn forbidden(callback: Option<&str>) -> Response {
+    let object = Object::new().with("code", code::FORBIDDEN);
+    Response { status: 403, ..respond(&object, callback) }
+}
+
+/// JSON, or a call of the callback with it.
+fn respond(object: &Object, callback: Option<&str>) -> Response {
+    let text = object.to_text();
+    match callback {
+        None => Response::new(200, "application/json", text),
+        Some(name) => Response::new(200, "text/javascript", format!("{name}({text})"))
+            .with("X-Content-Type-Options", "nosniff"),
+    }
+}
+
+/// A JavaScript name, dots allowed; anything else would be script of the asker's choice on our origin.
+fn is_callback_name(name: &str) -> bool {
+    let first = |b: u8| b.is_ascii_alphabetic() || b == b'_' || b == b'$';
+    name.len() <= MAX_CALLBACK_BYTES
+        && name.split('.').all(|part| {
+            part.bytes().next().is_some_and(first) && part.bytes().all(|b| first(b) || b.is_ascii_digit())
+        })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,257 @@
+//! Answers about the server and the machine.
+
+use super::ApiContext;
+use super::json::{Json, Object};
+use super::snapshot::{IdStyle, ShardSnapshot};
+use crate::http::request::Request;
+use crate::stats::system::SELF_STAT_FIELDS;
+
+/// The SRS whose behaviour we offer.
+pub(super) const SRS_VERSION: &str = "3.0.170";
+/// What we are.
+pub(super) const SOFTWARE: &str = concat!("srs-shard/", env!("CARGO_PKG_VERSION"));
+
+/// What every good answer begins with; SRS 4 and later say more.
+pub(super) fn envelope(context: &ApiContext<'_>) -> Object {
+    let object = Object::new().with("code", 0u32).with("server", context.server_id);
+    match context.id_style {
+        IdStyle::Numeric => object,
+        IdStyle::String => {
+            object.with("service", context.service_id).with("pid", context.process.pid.to_string())
+        }
+    }
+}
+
+fn data(context: &ApiContext<'_>, data: Object) -> Object {
+    envelope(context).with("data", data)
+}
+
+pub(super) fn api_index(context: &ApiContext<'_>, _: &Request) -> Object {
+    envelope(context).with("urls", Object::new().with("v1", "the api version 1.0"))
+}
+
+pub(super) fn v1_index(context: &ApiContext<'_>, _: &Request) -> Object {
+    let urls = Object::new()
+        .with("versions", "the version of SRS")
+        .with("summaries", "the summary(pid, argv, pwd, cpu, mem) of SRS")
+        .with("rusages", "the rusage of SRS")
+        .with("self_proc_stats", "the self process stats")
+        .with("system_proc_stats", "the system process stats")
+        .with("meminfos", "the meminfo of system")
+        .with("authors", "the license, copyright, authors and contributors")
+        .with("features", "the supported features of SRS")
+        .with("requests", "the request itself, for http debug")
+        .with("vhosts", "manage all vhosts or specified vhost")
+        .with("streams", "manage all streams or specified stream")
+        .with("clients", "manage all clients or specified client, default query top 10 clients");
+    let tests = Object::new()
+        .with("requests", "show the request info")
+        .with("errors", "always return an error 100")
+        .with("redirects", "always redirect to /api/v1/tests/errors");
+    envelope(context).with("urls", urls).with("tests", tests)
+}
+
+/// Tools look at the numbers to learn what the API can do, so these are SRS's.
+pub(super) fn versions(context: &ApiContext<'_>, _: &Request) -> Object {
+    let version = Object::new()
+        .with("major", 3u32)
+        .with("minor", 0u32)
+        .with("revision", 170u32)
+        .with("version", SRS_VERSION)
+        .with("software", SOFTWARE);
+    data(context, version)
+}
+
+pub(super) fn authors(context: &ApiContext<'_>, _: &Request) -> Object {
+    let authors = Object::new()
+        .with("license", "The MIT License (MIT)")
+        .with("contributors", "The srs-shard contributors; the API is SRS's, https://github.com/ossrs/srs");
+    data(context, authors)
+}
+
+/// What this build can do, in SRS's words.
+const FEATURES: [(&str, bool); 15] = [
+    ("ssl", false),
+    ("hls", false),
+    ("hds", false),
+    ("callback", false),
+    ("api", true),
+    ("httpd", true),
+    ("dvr", false),
+    ("transcode", false),
+    ("ingest", false),
+    ("stat", true),
+    ("caster", false),
+    ("complex_send", true),
+    ("tcp_nodelay", true),
+    ("so_sendbuf", true),
+    ("mr", true),
+];
+
+pub(super) fn features(context: &ApiContext<'_>, _: &Request) -> Object {
+    let process = context.process;
+    let features = FEATURES.iter().fold(Object::new(), |object, &(name, on)| object.with(name, on));
+    let object = Object::new()
+        .with("options", process.build_options.as_str())
+        .with("options2", process.build_options.as_str())
+        .with("build", process.build_date.as_str())
+        .with("build2", process.build_date.as_str())
+        .with("features", features);
+    data(context, object)
+}
+
+/// Headers that tell who may do what are not echoed: with CORS any page could read them.
+pub(super) fn test_request(context: &ApiContext<'_>, request: &Request) -> Object {
+    let secret = |name: &str| {
+        ["cookie", "authorization", "proxy-authorization"].iter().any(|s| name.eq_ignore_ascii_case(s))
+    };
+    let headers = request
+        .headers
+        .iter()
+        .filter(|(name, _)| !secret(name))
+        .fold(Object::new(), |object, (name, value)| object.with(name.to_owned(), value));
+    let raw = &request.query.raw;
+    let uri = if raw.is_empty() { request.path.clone() } else { format!("{}?{raw}", request.path) };
+    let object = Object::new()
+        .with("uri", uri)
+        .with("path", request.path.as_str())
+        .with("METHOD", request.method.as_str())
+        .with("headers", headers)
+        .with("time", context.now_ms);
+    data(context, object)
+}
+
+pub(super) fn rusages(context: &ApiContext<'_>, _: &Request) -> Object {
+    let now = &context.system.now;
+    let u = &now.usage;
+    let object = Object::new()
+        .with("ok", now.process.is_some())
+        .with("sample_time", now.at_ms)
+        .with("ru_utime", u.user_s() as u64)
+        .with("ru_stime", u.system_s() as u64)
+        .with("ru_maxrss", u.max_resident_kbytes)
+        .with("ru_ixrss", 0u32)
+        .with("ru_idrss", 0u32)
+        .with("ru_isrss", 0u32)
+        .with("ru_minflt", u.minor_faults)
+        .with("ru_majflt", u.major_faults)
+        .with("ru_nswap", 0u32)
+        .with("ru_inblock", u.blocks_in)
+        .with("ru_oublock", u.blocks_out)
+        .with("ru_msgsnd", 0u32)
+        .with("ru_msgrcv", 0u32)
+        .with("ru_nsignals", 0u32)
+        .with("ru_nvcsw", u.voluntary_switches)
+        .with("ru_nivcsw", u.involuntary_switches);
+    data(context, object)
+}
+
+pub(super) fn self_proc_stats(context: &ApiContext<'_>, _: &Request) -> Object {
+    let system = context.system;
+    let process = system.now.process.as_ref();
+    let object = Object::new()
+        .with("ok", process.is_some())
+        .with("sample_time", system.now.at_ms)
+        .with("percent", system.process_cpu())
+        .with("pid", process.map_or(0, |p| p.pid))
+        .with("comm", process.map_or("", |p| p.comm.as_str()))
+        .with("state", process.map_or("0", |p| p.state.as_str()));
+    let field = |name: &&str| process.map_or(0, |p| p.field(name));
+    let object = SELF_STAT_FIELDS.iter().fold(object, |object, name| object.with(*name, field(name)));
+    data(context, object)
+}
+
+pub(super) fn system_proc_stats(context: &ApiContext<'_>, _: &Request) -> Object {
+    let system = context.system;
+    let cpu = system.now.cpu.unwrap_or_default();
+    let object = Object::new()
+        .with("ok", system.now.cpu.is_some())
+        .with("sample_time", system.now.at_ms)
+        .with("percent", system.system_cpu())
+        .with("user", cpu.user)
+        .with("nice", cpu.nice)
+        .with("sys", cpu.sys)
+        .with("idle", cpu.idle)
+        .with("iowait", cpu.iowait)
+        .with("irq", cpu.irq)
+        .with("softirq", cpu.softirq)
+        .with("steal", cpu.steal)
+        .with("guest", cpu.guest);
+    data(context, object)
+}
+
+pub(super) fn meminfos(context: &ApiContext<'_>, _: &Request) -> Object {
+    let now = &context.system.now;
+    let memory = now.memory.unwrap_or_default();
+    let object = Object::new()
+        .with("ok", now.memory.is_some())
+        .with("sample_time", now.at_ms)
+        .with("percent_ram", memory.ram_fraction())
+        .with("percent_swap", memory.swap_fraction())
+        .with("MemActive", memory.active())
+        .with("RealInUse", memory.real_in_use())
+        .with("NotInUse", memory.total.saturating_sub(memory.real_in_use()))
+        .with("MemTotal", memory.total)
+        .with("MemFree", memory.free)
+        .with("Buffers", memory.buffers)
+        .with("Cached", memory.cached)
+        .with("SwapTotal", memory.swap_total)
+        .with("SwapFree", memory.swap_free);
+    data(context, object)
+}
+
+pub(super) fn summaries(context: &ApiContext<'_>, shards: &[ShardSnapshot]) -> Object {
+    let (system, process) = (context.system, context.process);
+    let now = &system.now;
+    let memory = now.memory.unwrap_or_default();
+    let sum = |value: fn(&ShardSnapshot) -> u64| shards.iter().map(value).sum::<u64>();
+    let (disk_read, disk_write) = system.disk_kbytes_per_s();
+    let resident = now.process.as_ref().map_or(0, |p| p.resident_kbytes());
+    let resident_fraction = if memory.total > 0 { resident as f64 / memory.total as f64 } else { 0.0 };
+    let own = Object::new()
+        .with("version", SRS_VERSION)
+        .with("pid", process.pid)
+        .with("ppid", process.ppid)
+        .with("argv", process.argv.as_str())
+        .with("cwd", process.cwd.as_str())
+        .with("mem_kbyte", now.usage.max_resident_kbytes)
+        .with("mem_percent", resident_fraction)
+        .with("cpu_percent", system.process_cpu())
+        .with("srs_uptime", context.now_ms.saturating_sub(process.started_ms) / 1000);
+    let [load_1m, load_5m, load_15m] = now.load;
+    let machine = Object::new()
+        .with("cpu_percent", system.system_cpu())
+        .with("disk_read_KBps", disk_read)
+        .with("disk_write_KBps", disk_write)
+        .with("disk_busy_percent", system.disk_busy())
+        .with("mem_ram_kbyte", memory.total)
+        .with("mem_ram_percent", memory.ram_fraction())
+        .with("mem_swap_kbyte", memory.swap_total)
+        .with("mem_swap_percent", memory.swap_fraction())
+        .with("cpus", now.cpus_possible)
+        .with("cpus_online", now.cpus_online)
+        .with("uptime", now.uptime_s)
+        .with("ilde_time", now.idle_s)
+        .with("load_1m", load_1m)
+        .with("load_5m", load_5m)
+        .with("load_15m", load_15m)
+        .with("net_sample_time", now.at_ms)
+        .with("net_recv_bytes", now.traffic.public_recv_bytes)
+        .with("net_send_bytes", now.traffic.public_send_bytes)
+        .with("net_recvi_bytes", now.traffic.private_recv_bytes)
+        .with("net_sendi_bytes", now.traffic.private_send_bytes)
+        .with("srs_sample_time", context.now_ms)
+        .with("srs_recv_bytes", sum(|s| s.counters.recv_bytes))
+        .with("srs_send_bytes", sum(|s| s.counters.send_bytes))
+        .with("conn_sys", now.sockets.tcp)
+        .with("conn_sys_et", now.sockets.tcp_established)
+        .with("conn_sys_tw", now.sockets.tcp_time_wait)
+        .with("conn_sys_udp", now.sockets.udp)
+        .with("conn_srs", sum(|s| s.counters.connections));
+    let object = Object::new()
+        .with("ok", system.is_complete())
+        .with("now_ms", context.now_ms)
+        .with("self", Json::from(own))
+        .with("system", machine);
+    data(context, object)
+}

@@ -1,0 +1,154 @@
+//! Which handler a path belongs to: SRS's rules for patterns, and the order on the media port.
+
+use super::live::{LiveRequest, Mounts};
+use crate::http::request::Request;
+
+/// Handlers by path pattern. A pattern that ends in `/` takes everything below it and the longest one wins, any
+/// other takes exactly itself. `/x/` also claims `/x`, which is redirected to it unless it is a pattern itself.
+#[derive(Clone, Debug)]
+pub struct Mux<T> {
+    patterns: Vec<(String, T)>,
+}
+
+/// What [`Mux::find`] says of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found<'a, T> {
+    /// The handler, and what stands behind its pattern in the path (empty for exact ones).
+    Handler(&'a T, &'a str),
+    /// The same path with a `/` at its end is what to ask for.
+    Redirect(String),
+    /// Nobody's.
+    Nothing,
+}
+
+impl<T> Mux<T> {
+    /// A mux of these patterns; of equal ones the first counts.
+    pub fn new(patterns: impl IntoIterator<Item = (impl Into<String>, T)>) -> Self {
+        Self { patterns: patterns.into_iter().map(|(pattern, handler)| (pattern.into(), handler)).collect() }
+    }
+
+    /// Finds the handler of a clean path.
+    pub fn find<'a>(&'a self, path: &'a str) -> Found<'a, T> {
+        if let Some((_, handler)) = self.patterns.iter().find(|(pattern, _)| pattern == path) {
+            return Found::Handler(handler, "");
+        }
+        let redirects = |pattern: &str| pattern.strip_suffix('/').is_some_and(|p| !p.is_empty() && p == path);
+        if self.patterns.iter().any(|(pattern, _)| redirects(pattern)) {
+            return Found::Redirect(format!("{path}/"));
+        }
+        let below = |(pattern, handler): &'a (String, T)| {
+            let rest = pattern.ends_with('/').then(|| path.strip_prefix(pattern.as_str())).flatten()?;
+            Some((handler, rest))
+        };
+        match self.patterns.iter().filter_map(below).min_by_key(|(_, rest)| rest.len()) {
+            Some((handler, rest)) => Found::Handler(handler, rest),
+            None => Found::Nothing,
+        }
+    }
+}
+
+/// Where the built-in player page always is.
+pub const PLAYER_PAGE: &str = "/_live/";
+
+/// What a request on the media port (`http_server`) is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MediaRoute {
+    /// A path of the API that this port answers as well: versions, which edges use as a health check, and with
+    /// the API on the same port all of `/api/`.
+    Api,
+    /// The player page or what it loads: the path below [`PLAYER_PAGE`].
+    PlayerPage(String),
+    /// 302 to this path; the query is to be kept.
+    Redirect(String),
+    /// A stream if it is published now, else a file if there is one, else the stream (which may wait) or 404.
+    /// `/` without an index file of the user's is the player page.
+    Media {
+        /// The stream that a mount template makes of the path.
+        live: Option<LiveRequest>,
+    },
+}
+
+/// Routes a request on the media port. `has_api`: the API listens on the same port.
+pub fn route_media(request: &Request, mounts: &Mounts, has_api: bool) -> MediaRoute {
+    let path = request.path.as_str();
+    if path == "/api/v1/versions"
+        || (has_api && (path == "/metrics" || path == "/api" || path.starts_with("/api/")))
+    {
+        return MediaRoute::Api;
+    }
+    match path.strip_prefix(PLAYER_PAGE) {
+        Some(rest) => return MediaRoute::PlayerPage(rest.to_owned()),
+        None if PLAYER_PAGE.strip_suffix('/') == Some(path) => {
+            return MediaRoute::Redirect(PLAYER_PAGE.into());
+        }
+        None => {}
+    }
+    let host = request.query.value("vhost").unwrap_or(&request.host);
+    MediaRoute::Media { live: mounts.find(host, path) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exact_then_redirect_then_the_longest_prefix() {
+        let mux = Mux::new([
+            ("/api/", 1),
+            ("/api/v1/", 2),
+            ("/api/v1/versions", 3),
+            ("/api/v1/streams/", 4),
+            ("/x", 5),
+        ]);
+        for (path, found) in [
+            ("/api/v1/versions", Found::Handler(&3, "")),
+            ("/api/v1/versions/", Found::Handler(&2, "versions/")),
+            ("/api/v1/streams", Found::Redirect("/api/v1/streams/".into())),
+            ("/api/v1/streams/", Found::Handler(&4, "")),
+            ("/api/v1/streams/12", Found::Handler(&4, "12")),
+            ("/api/v1/streamsx", Found::Handler(&2, "streamsx")),
+            ("/api", Found::Redirect("/api/".into())),
+            ("/x", Found::Handler(&5, "")),
+            ("/x/", Found::Nothing),
+            ("/", Found::Nothing),
+        ] {
+            assert_eq!(mux.find(path), found, "{path}");
+        }
+        assert_eq!(Mux::new([("/", 1)]).find("/a"), Found::Handler(&1, "a"));
+    }
+
+    fn get(target: &str) -> Request {
+        let mut parser = crate::http::request::Parser::default();
+        parser.feed(format!("GET {target} HTTP/1.1\r\nHost: h:80\r\n\r\n").as_bytes());
+        match parser.poll() {
+            Ok(Some(crate::http::request::Event::Request(request))) => *request,
+            other => panic!("{target}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_media_port() {
+        let default = crate::web::live::DEFAULT_VHOST;
+        let mounts = Mounts::new([
+            (default, ["[vhost]/[app]/[stream].flv"]),
+            ("other", ["[vhost]/[app]/[stream].ts"]),
+        ])
+        .unwrap();
+        let stream = |vhost: &str, at: &str| mounts.find(vhost, at);
+        for (target, has_api, route) in [
+            ("/api/v1/versions", false, MediaRoute::Api),
+            ("/api/v1/streams/", false, MediaRoute::Media { live: None }),
+            ("/api/v1/streams/", true, MediaRoute::Api),
+            ("/_live", false, MediaRoute::Redirect("/_live/".into())),
+            ("/_live/", false, MediaRoute::PlayerPage(String::new())),
+            ("/_live/a.js?x", false, MediaRoute::PlayerPage("a.js".into())),
+            ("/", false, MediaRoute::Media { live: None }),
+            ("/live/a.flv", false, MediaRoute::Media { live: stream("h", "/live/a.flv") }),
+            ("/live/a.ts?vhost=other", false, MediaRoute::Media { live: stream("other", "/live/a.ts") }),
+            ("/live/a.ts", false, MediaRoute::Media { live: None }),
+        ] {
+            assert_eq!(route_media(&get(target), &mounts, has_api), route, "{target}");
+        }
+        assert!(stream("h", "/live/a.flv").is_some() && stream("other", "/live/a.ts").is_some());
+    }
+}
