@@ -374,6 +374,10 @@ impl Wire for Rc<Client> {
         private.extend_from_slice(bytes);
     }
 
+    fn bound_unsent(&self, bytes: u32) {
+        self.conn.tune(&TcpTuning { notsent_lowat: Some(bytes), ..TcpTuning::default() });
+    }
+
     fn end(&self, reason: CloseReason) {
         self.note_reason(reason);
         self.ending.set(true);

@@ -166,6 +166,9 @@ impl RtmpConn<'_> {
 
     fn play(&mut self, request: &PlayRequest) {
         let Some(vhost) = self.resolve(&request.name) else { return };
+        if self.shard.hub.borrow().is_full() {
+            return self.refuse(Refusal::Denied("out of memory for media"), CloseReason::MemoryBudget);
+        }
         self.introduce(&vhost, &request.name, ClientKind::Play, Some(FeedFormat::Rtmp));
         self.client
             .conn()

@@ -5,6 +5,7 @@ use super::messages::Msg;
 use super::process::{Process, VhostPlan};
 use super::signal::Signal;
 use super::{demo, http_conn, rtmp_conn, snapshot};
+use crate::stats::rates::Rate;
 use crate::stats::reason::{CloseReason, Tally};
 use crate::stream::cadence::{AutoCadence, SAMPLE_MS};
 use crate::stream::hub::{Event, Hub};
@@ -12,7 +13,7 @@ use crate::stream::post::{SourceId, StreamKey};
 use crate::web::api::snapshot::ClientId;
 use shards::{Awake, Class, Control, Ctx, Listener, Next, Service, ShardId, TcpConn};
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,6 +24,9 @@ pub const RTMP: &str = "rtmp";
 pub const HTTP: &str = "http";
 /// `http_api`.
 pub const API: &str = "api";
+
+/// Vhosts' traffic is added up so often.
+const VHOSTS_MS: u64 = 1_000;
 
 /// What one shard holds.
 pub struct Shard {
@@ -43,6 +47,7 @@ pub struct Shard {
     pub busy_permille: Cell<u32>,
     sampled: Cell<(u64, Duration)>,
     swept_ms: Cell<u64>,
+    vhosts_ms: Cell<u64>,
     next_client: Cell<u64>,
     awake: RefCell<Option<Awake>>,
     listeners: RefCell<Vec<(&'static str, Listener)>>,
@@ -70,6 +75,19 @@ pub struct ShardTotals {
     pub clients: u64,
     /// Why connections ended.
     pub closes: Tally<CloseReason>,
+    /// Traffic by vhost.
+    pub vhosts: BTreeMap<String, VhostTotals>,
+}
+
+/// Traffic of one vhost on this shard.
+#[derive(Default)]
+pub struct VhostTotals {
+    /// Received and sent by connections that ended.
+    ended: (u64, u64),
+    /// Received and sent in all, as of the last look.
+    pub total: (u64, u64),
+    /// Rates of those.
+    pub rates: (Rate, Rate),
 }
 
 impl Shard {
@@ -77,9 +95,11 @@ impl Shard {
     pub fn new(ctx: Ctx<Msg>, process: Arc<Process>) -> Shard {
         let (me, shards) = (ctx.me().0, ctx.shards());
         let owner_of = move |key: &str| shards::owner::owner_of(key, shards).0;
+        let mut hub = Hub::new(me, owner_of, ahash::RandomState::new());
+        hub.set_memory(process.feed_memory_bytes);
         Shard {
             process,
-            hub: RefCell::new(Hub::new(me, owner_of, ahash::RandomState::new())),
+            hub: RefCell::new(hub),
             clients: RefCell::default(),
             sources: RefCell::default(),
             counters: RefCell::default(),
@@ -87,6 +107,7 @@ impl Shard {
             busy_permille: Cell::new(0),
             sampled: Cell::new((0, Duration::ZERO)),
             swept_ms: Cell::new(0),
+            vhosts_ms: Cell::new(0),
             // As in SRS ids begin somewhere above 100.
             next_client: Cell::new(100),
             awake: RefCell::default(),
@@ -141,6 +162,10 @@ impl Shard {
         totals.recv_bytes += client.recv_bytes();
         totals.sent_bytes += client.sent_bytes();
         totals.closes.add(reason);
+        if let Some(vhost) = client.about(|about| about.vhost.clone()) {
+            let ended = &mut totals.vhosts.entry(vhost).or_default().ended;
+            *ended = (ended.0 + client.recv_bytes(), ended.1 + client.sent_bytes());
+        }
         let line = summary(client, protocol, lag, self.now_ms());
         if client.about(|_| ()).is_some() || !reason.is_ordinary() {
             totals.clients += u64::from(client.about(|_| ()).is_some());
@@ -188,10 +213,35 @@ impl Shard {
         for client in self.clients.borrow().values() {
             client.sweep(now_ms);
         }
+        if now_ms.saturating_sub(self.vhosts_ms.get()) >= VHOSTS_MS {
+            self.vhosts_ms.set(now_ms);
+            self.look_at_vhosts(now_ms);
+        }
         let live = self.hub.borrow().is_live() || !self.clients.borrow().is_empty();
         let mut awake = self.awake.borrow_mut();
         if live != awake.is_some() {
             *awake = live.then(|| self.ctx.stay_awake());
+        }
+    }
+
+    fn look_at_vhosts(&self, now_ms: u64) {
+        let vhosts = &mut self.counters.borrow_mut().vhosts;
+        for vhost in vhosts.values_mut() {
+            vhost.total = vhost.ended;
+        }
+        for client in self.clients.borrow().values() {
+            client.about(|about| {
+                if !vhosts.contains_key(&about.vhost) {
+                    vhosts.insert(about.vhost.clone(), VhostTotals::default());
+                }
+                if let Some(VhostTotals { total, .. }) = vhosts.get_mut(&about.vhost) {
+                    *total = (total.0 + client.recv_bytes(), total.1 + client.sent_bytes());
+                }
+            });
+        }
+        for VhostTotals { total, rates, .. } in vhosts.values_mut() {
+            rates.0.tick(now_ms, total.0);
+            rates.1.tick(now_ms, total.1);
         }
     }
 

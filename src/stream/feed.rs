@@ -4,6 +4,7 @@
 use super::block::{Block, LogOffset};
 use super::encode::{self, Format, Start};
 use super::log::{Key, Log, Pushed};
+use super::metadata::Tracks;
 use super::post::{Epoch, FeedItem, StreamKey, Sub};
 use super::prelude::Prelude;
 use super::settings::{Cadence, Settings};
@@ -19,6 +20,10 @@ use std::sync::Arc;
 /// HTTP viewer, whose header must name them, starts.
 const TRACKS_SETTLE_MS: i64 = 500;
 
+/// What the kernel may keep unsent for a viewer: so much of the stream, within these bounds.
+const UNSENT_MS: i64 = 500;
+const UNSENT_MIN_BYTES: u32 = 64 << 10;
+const UNSENT_MAX_BYTES: u32 = 4 << 20;
 /// How often viewers' lag is looked at, for the histogram.
 const LAG_OBSERVED_MS: u64 = 1_000;
 
@@ -49,6 +54,7 @@ pub struct Feed<W> {
     rate: Rate,
     lag: LagHistogram,
     lag_observed_ms: u64,
+    unsent_bytes: u32,
     /// Jumps of viewers that have left, and of those here.
     pub(super) jumps: u64,
 }
@@ -81,6 +87,7 @@ impl<W: Wire> Feed<W> {
             rate: Rate::default(),
             lag: LagHistogram::default(),
             lag_observed_ms: 0,
+            unsent_bytes: UNSENT_MIN_BYTES,
             jumps: 0,
         }
     }
@@ -125,6 +132,11 @@ impl<W: Wire> Feed<W> {
         &self.rate
     }
 
+    /// Lets go of its older GOP.
+    pub(super) fn shed(&mut self) {
+        self.log.shed();
+    }
+
     /// How far viewers were behind live, each observed once a second.
     pub fn lag(&self) -> &LagHistogram {
         &self.lag
@@ -151,6 +163,7 @@ impl<W: Wire> Feed<W> {
     /// A viewer comes; it starts at the next turn.
     pub fn join(&mut self, wire: W, wanted: Wanted) -> usize {
         self.dirty = true;
+        wire.bound_unsent(self.unsent_bytes);
         self.viewers.insert(Viewer::new(wire, wanted))
     }
 
@@ -218,6 +231,7 @@ impl<W: Wire> Feed<W> {
     pub fn sweep(&mut self, now_ms: u64) {
         self.trim();
         self.rate.tick(now_ms, self.sent_bytes);
+        self.bound_unsent();
         if now_ms.saturating_sub(self.lag_observed_ms) >= LAG_OBSERVED_MS {
             self.lag_observed_ms = now_ms;
             for (_, viewer) in &self.viewers {
@@ -230,6 +244,22 @@ impl<W: Wire> Feed<W> {
             self.hold_until_ms = None;
             self.dirty = true;
             self.end_viewers();
+        }
+    }
+
+    /// Half a second of the stream may wait unsent in the kernel for each viewer: less would cost a fast
+    /// stream's viewers wake-ups, more would cost memory for those who stop reading.
+    fn bound_unsent(&mut self) {
+        let (Some(first), Some(live)) = (self.log.blocks().front(), self.log.live_time()) else { return };
+        let kept_ms = (live.0 - first.last_time().0).max(1_000);
+        let half_second = self.log.bytes() as i64 * UNSENT_MS / kept_ms;
+        let wished = u32::try_from(half_second).unwrap_or(u32::MAX).clamp(UNSENT_MIN_BYTES, UNSENT_MAX_BYTES);
+        // A quarter more or less is no news.
+        if wished.abs_diff(self.unsent_bytes) > self.unsent_bytes / 4 {
+            self.unsent_bytes = wished;
+            for (_, viewer) in &self.viewers {
+                viewer.wire.bound_unsent(wished);
+            }
         }
     }
 
@@ -283,14 +313,16 @@ impl<W: Wire> Feed<W> {
 
     /// Whether it is known which tracks the stream has; RTMP need not know.
     fn settled(&self) -> bool {
-        if !self.format.is_http() || (self.prelude.has_audio && self.prelude.has_video) {
+        let told = self.format == Format::Flv && self.settings.flv_tracks.is_some();
+        if told || !self.format.is_http() || (self.prelude.has_audio && self.prelude.has_video) {
             return true;
         }
-        let seen = super::metadata::Tracks { audio: self.prelude.has_audio, video: self.prelude.has_video };
+        let seen = Tracks { audio: self.prelude.has_audio, video: self.prelude.has_video };
         if self.prelude.announced == Some(seen) {
             return true;
         }
-        let first = self.log.blocks().front().and_then(|block| block.units.first()).map(|unit| unit.time.0);
+        let first =
+            self.log.of_this_publish().next().and_then(|block| block.units.first()).map(|unit| unit.time.0);
         let live = self.log.live_time().map(|time| time.0);
         matches!((first, live), (Some(first), Some(live)) if live - first >= TRACKS_SETTLE_MS)
     }
@@ -337,7 +369,13 @@ impl<W: Wire> Feed<W> {
 
     fn give_prelude(&mut self, slot: usize, start: Start, prelude: &Prelude) {
         let mut bytes = Vec::new();
-        encode::prelude(self.format, prelude, &start, &mut bytes);
+        match self.settings.flv_tracks.filter(|_| self.format == Format::Flv && start.first) {
+            Some(Tracks { audio, video }) => {
+                let said = Prelude { has_audio: audio, has_video: video, ..prelude.clone() };
+                encode::prelude(self.format, &said, &start, &mut bytes);
+            }
+            None => encode::prelude(self.format, prelude, &start, &mut bytes),
+        }
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
         viewer.prelude = prelude.version;
         if bytes.is_empty() {

@@ -7,6 +7,7 @@
 //! A packet's way: [`Hub::media`] → [`Post::Media`] → [`Stream::media`] → [`Stream::tick`] → [`Post::Feed`] →
 //! [`Feed::take`] → [`Feed::pump`].
 
+use super::block::sealed_bytes;
 use super::encode::Format;
 use super::feed::{Charged, Feed};
 use super::output::next_tick;
@@ -82,6 +83,7 @@ pub struct Hub<W> {
     epochs: u32,
     auto_ms: u32,
     scratch: FeedPosts,
+    memory_bytes: u64,
 }
 
 impl<W: Wire> Hub<W> {
@@ -105,7 +107,18 @@ impl<W: Wire> Hub<W> {
             epochs: 0,
             auto_ms: 0,
             scratch: Vec::new(),
+            memory_bytes: u64::MAX,
         }
+    }
+
+    /// Bounds the blocks of all streams of the process (`feed_memory`).
+    pub fn set_memory(&mut self, bytes: u64) {
+        self.memory_bytes = bytes;
+    }
+
+    /// Whether the process's blocks are at their bound: newcomers are refused then, nobody is closed.
+    pub fn is_full(&self) -> bool {
+        sealed_bytes() >= self.memory_bytes
     }
 
     // ---- publishers connected to this shard ----
@@ -305,6 +318,7 @@ impl<W: Wire> Hub<W> {
 
     /// Housekeeping, four times a second.
     pub fn sweep(&mut self, now_ms: u64) {
+        self.shed();
         for (_, stream) in &mut self.streams {
             stream.sweep(now_ms);
         }
@@ -314,6 +328,25 @@ impl<W: Wire> Hub<W> {
                 feed.listed = true;
                 self.dirty_feeds.push(at);
             }
+        }
+    }
+
+    /// Above the process's bound the coldest streams, those with the fewest viewers, lose their older GOP.
+    fn shed(&mut self) {
+        if !self.is_full() {
+            return;
+        }
+        for (_, stream) in &mut self.streams {
+            stream.shed();
+        }
+        let mut coldest: Vec<(usize, usize)> =
+            self.feeds.iter().map(|(at, feed)| (feed.viewers.len(), at)).collect();
+        coldest.sort_unstable();
+        for (_, at) in coldest {
+            if !self.is_full() {
+                return;
+            }
+            self.feeds[at].shed();
         }
     }
 

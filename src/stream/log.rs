@@ -159,6 +159,16 @@ impl Log {
         }
     }
 
+    /// Lets go of everything before the current GOP: memory is short.
+    pub fn shed(&mut self) {
+        let keep_from = self.newest_key().map_or(self.end, |key| key.offset);
+        while self.blocks.len() > 1 && self.blocks.front().is_some_and(|block| block.end() <= keep_from) {
+            self.bytes -= self.blocks.pop_front().map_or(0, |block| block.bytes.len());
+        }
+        let start = self.start();
+        self.keys.retain(|key| key.offset >= start);
+    }
+
     /// The block that contains `offset`, as its number in [`Log::blocks`]; None outside the log.
     pub fn block_at(&self, offset: LogOffset) -> Option<usize> {
         let last = self.blocks.len().checked_sub(1)?;

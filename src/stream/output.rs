@@ -178,12 +178,12 @@ impl Output {
             return None;
         }
         let open = std::mem::replace(&mut self.open, OpenBlock::new(self.format));
-        let block = Arc::new(Block {
-            start: self.log.end(),
-            bytes: Bytes::from(open.bytes.into_boxed_slice()),
-            units: open.units.into_boxed_slice(),
-            prelude: Arc::clone(&self.open_prelude),
-        });
+        let block = Block::seal(
+            self.log.end(),
+            Bytes::from(open.bytes.into_boxed_slice()),
+            open.units.into_boxed_slice(),
+            Arc::clone(&self.open_prelude),
+        );
         self.log.push(Arc::clone(&block));
         Some(block)
     }

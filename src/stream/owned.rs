@@ -7,7 +7,7 @@ use super::output::{Output, Subscriber};
 use super::post::{Epoch, FeedItem, SourceId, StreamKey, Sub};
 use super::prelude::{Change, Prelude};
 use super::settings::{OnDuplicate, Settings};
-use super::timeline::Timeline;
+use super::timeline::{Jitter, Timeline};
 use crate::formats::flv::{self, Codec, Role, Tag};
 use crate::formats::message::{Frame, Kind, MediaTime, Message};
 use crate::stats::rates::Rate;
@@ -182,6 +182,13 @@ impl Stream {
         }
     }
 
+    /// Lets go of the older GOPs of its outputs.
+    pub(super) fn shed(&mut self) {
+        for output in &mut self.outputs {
+            output.log.shed();
+        }
+    }
+
     /// The formats in demand.
     pub fn outputs(&self) -> &[Output] {
         &self.outputs
@@ -308,6 +315,9 @@ impl Stream {
 
     fn metadata(&mut self, payload: Bytes) -> Option<Bytes> {
         let Some(found) = metadata::normalise(&payload) else { return Some(payload) };
+        if found.absolute_time && self.settings.atc_auto && self.timeline.last().is_none() {
+            self.timeline = Timeline::new(Jitter::Atc);
+        }
         let prelude = Arc::make_mut(&mut self.prelude);
         prelude.announced = found.tracks;
         let again = prelude.remember_metadata(&found.body) == Change::Same;

@@ -108,6 +108,8 @@ impl Wire for SimWire {
         assert!(line.private.len() <= PRIVATE_MAX_BYTES, "memory: private bytes of one viewer");
     }
 
+    fn bound_unsent(&self, _bytes: u32) {}
+
     fn end(&self, reason: CloseReason) {
         self.0.borrow_mut().ended = Some(reason);
     }

@@ -150,6 +150,8 @@ fn settings(rng: &mut Rng, fat: bool) -> Settings {
         stale_after_ms: rng.pick(&[500, 3_000]),
         on_duplicate: if rng.percent(50) { OnDuplicate::Refuse } else { OnDuplicate::Takeover },
         hold_ms: 0,
+        flv_tracks: None,
+        atc_auto: false,
         fast_cache_ms: rng.pick(&[0, 0, 1_000]),
     }
 }
