@@ -205,13 +205,20 @@ impl<W: Wire> Feed<W> {
         }
     }
 
-    /// Viewers who have had something get the rest and the end; those who wait go on waiting.
+    /// Viewers who have had something get the rest and the end, whatever the next publisher brings meanwhile;
+    /// those who wait go on waiting.
     fn end_viewers(&mut self) {
+        let end = self.log.end();
         for (_, viewer) in &mut self.viewers {
             if viewer.reads() {
-                viewer.mode = Mode::Ending;
+                viewer.ends_at.get_or_insert(end);
             }
         }
+    }
+
+    /// Where a viewer has all that there is for it.
+    pub(super) fn end_for(&self, viewer: &Viewer<W>) -> LogOffset {
+        viewer.ends_at.unwrap_or(self.log.end())
     }
 
     /// Housekeeping, four times a second: retention, and the end of a hold.
@@ -301,14 +308,13 @@ impl<W: Wire> Feed<W> {
         let has_video = self.prelude.has_video;
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
         let from = viewer.offset;
-        let (to, mode) = match self.log.key_ahead(from) {
-            Some(Key { offset, .. }) => (offset, Mode::Step),
-            None if has_video => (self.log.end(), Mode::Audio),
-            None => (self.log.end(), Mode::Step),
+        let (to, mode) = match (viewer.ends_at, self.log.key_ahead(from)) {
+            (Some(end), _) => (end, viewer.mode),
+            (None, Some(Key { offset, .. })) => (offset, Mode::Step),
+            (None, None) if has_video => (self.log.end(), Mode::Audio),
+            (None, None) => (self.log.end(), Mode::Step),
         };
-        if viewer.mode != Mode::Ending {
-            viewer.mode = mode;
-        }
+        viewer.mode = mode;
         viewer.offset = to;
         viewer.counters.jumps += 1;
         self.jumps += 1;
