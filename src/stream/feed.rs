@@ -297,9 +297,7 @@ impl<W: Wire> Feed<W> {
         if self.prelude.announced == Some(seen) {
             return true;
         }
-        let first = self.log.blocks().front().and_then(|block| block.units.first()).map(|unit| unit.time.0);
-        let live = self.log.live_time().map(|time| time.0);
-        matches!((first, live), (Some(first), Some(live)) if live - first >= TRACKS_SETTLE_MS)
+        self.log.begun_ms() >= TRACKS_SETTLE_MS
     }
 
     /// Moves a viewer that fell behind: to the newest keyframe ahead, or to the live end, with audio until
