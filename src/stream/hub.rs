@@ -288,11 +288,11 @@ impl<W: Wire> Hub<W> {
                 self.dirty_feeds.push(at);
                 continue;
             }
-            feed.pump(now_ms);
+            feed.pump(now_ms.max(due_ms)); // a moment early: this tick is done
             if feed.dirty {
                 end.again |= interval_ms == 0 || feed.pump_at > 0;
                 if interval_ms > 0 {
-                    end.next_ms = sooner(end.next_ms, next_tick(now_ms, interval_ms));
+                    end.next_ms = sooner(end.next_ms, next_tick(feed.pumped_ms, interval_ms));
                 }
                 self.dirty_feeds.push(at);
             } else {

@@ -215,7 +215,7 @@ impl Stream {
                 return Verdict::Refused(CloseReason::StreamBusy);
             };
             closed = Some((old.shard, old.source, reason));
-            self.end_publish(out);
+            self.end_publish(out); // the next one takes its place: players don't notice
         }
         self.settings = Arc::clone(settings);
         let first = self.epoch == Epoch::default();
@@ -246,6 +246,7 @@ impl Stream {
     pub fn unpublish(&mut self, epoch: Epoch, out: &mut FeedPosts) {
         if self.publisher.is_some_and(|publisher| publisher.epoch == epoch) {
             self.end_publish(out);
+            self.tell_all(out, |_| FeedItem::Unpublished { epoch });
         }
     }
 
@@ -254,7 +255,6 @@ impl Stream {
         let epoch = publisher.epoch;
         let (prelude, settings) = (Arc::clone(&self.prelude), Arc::clone(&self.settings));
         self.each_output(out, |output, posts| output.flush(&prelude, epoch, &settings, posts));
-        self.tell_all(out, |_| FeedItem::Unpublished { epoch });
         self.gop.clear();
         for output in &mut self.outputs {
             output.log.begin_publish();

@@ -168,7 +168,7 @@ pub enum FeedItem {
         /// The bytes.
         block: Arc<Block>,
     },
-    /// A publish began.
+    /// A publish began, maybe in the place of one that had to give way.
     Published {
         /// Its number.
         epoch: Epoch,

@@ -49,8 +49,9 @@ impl<W: Wire> Feed<W> {
     /// Serves viewers until all have what there is or the turn's budget is used; false in the latter case.
     pub fn pump(&mut self, now_ms: u64) -> bool {
         let mut budget = SENDS_PER_TURN;
-        let mut more = false;
         let mut slot = self.pump_at;
+        // What came since the walk began is news for those at its beginning; and some there were cut short.
+        let mut more = slot > 0;
         // Slots are visited in order; `capacity` bounds them whatever leaves meanwhile.
         while slot < self.viewers.capacity() {
             if self.viewers.contains(slot) {
