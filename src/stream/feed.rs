@@ -42,6 +42,8 @@ pub struct Feed<W> {
     pub(super) wish_ms: u32,
     /// HTTP viewers are kept until then, for a publisher that comes back.
     hold_until_ms: Option<u64>,
+    /// The owner will not send this format.
+    refused: bool,
     gaps: u64,
     /// Feed bytes sent to viewers that have left, and to those here.
     pub(super) sent_bytes: u64,
@@ -75,6 +77,7 @@ impl<W: Wire> Feed<W> {
             pumped_ms: 0,
             wish_ms,
             hold_until_ms: None,
+            refused: false,
             gaps: 0,
             sent_bytes: 0,
             pieces: Vec::new(),
@@ -187,7 +190,11 @@ impl<W: Wire> Feed<W> {
                     self.end_viewers();
                 }
             }
-            FeedItem::Ended { .. } => self.end_viewers(),
+            FeedItem::Ended { .. } => {
+                self.end_viewers();
+                self.log.begin_publish();
+            }
+            FeedItem::Refused => self.refused = true,
             FeedItem::Unpublished { .. } => {}
         }
         charged
@@ -261,6 +268,9 @@ impl<W: Wire> Feed<W> {
 
     /// Starts a waiting viewer if there is something to start with.
     pub(super) fn try_start(&mut self, slot: usize) {
+        if self.refused {
+            return self.close(slot, CloseReason::MemoryBudget);
+        }
         if self.live.is_none() || !self.log.has_begun() || !self.settled() {
             return;
         }

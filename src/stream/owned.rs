@@ -351,8 +351,9 @@ impl Stream {
         self.gop.push(frame, &self.settings);
         let (prelude, settings, epoch) = (Arc::clone(&self.prelude), Arc::clone(&self.settings), self.epoch);
         self.each_output(out, |output, posts| output.frame(frame, &prelude, now_ms, &settings, epoch, posts));
-        // What ended was told to its subscribers, who leave; those who come find a new output.
-        self.outputs.retain(|output| !output.ended());
+        for output in self.outputs.iter_mut().filter(|output| output.ended()) {
+            output.restart(&self.prelude, &self.gop);
+        }
     }
 
     /// Seals the blocks that are due; returns when the next one will be.
@@ -383,7 +384,7 @@ impl Stream {
         let at = match self.outputs.iter().position(|output| output.format() == format) {
             Some(at) => at,
             None if self.outputs.len() >= MAX_OUTPUTS => {
-                return out.push((format, shard, sub, FeedItem::Ended { epoch: self.epoch }));
+                return out.push((format, shard, sub, FeedItem::Refused));
             }
             None => {
                 self.outputs.push(Output::new(format, &self.prelude, &self.gop, now_ms));

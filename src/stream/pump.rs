@@ -90,7 +90,7 @@ impl<W: Wire> Feed<W> {
                 return Served::More;
             }
             let Some(viewer) = self.viewers.get(slot) else { return Served::Away };
-            if viewer.mode == Mode::Waiting || viewer.paused || !viewer.wire.ready() {
+            if matches!(viewer.mode, Mode::Waiting | Mode::Closed) || viewer.paused || !viewer.wire.ready() {
                 return Served::Away;
             }
             if viewer.offset >= self.end_for(viewer) {
