@@ -41,12 +41,16 @@ pub struct Feed<W> {
     pub(super) pump_at: usize,
     /// Something came that viewers have not been given.
     pub(super) dirty: bool,
+    /// Bytes of blocks taken in and not yet credited to the owner.
+    pub(super) owed: usize,
     /// In the hub's list of dirty feeds.
     pub(super) listed: bool,
     pub(super) pumped_ms: u64,
     pub(super) wish_ms: u32,
     /// HTTP viewers are kept until then, for a publisher that comes back.
     hold_until_ms: Option<u64>,
+    /// The owner will not send this format.
+    refused: bool,
     gaps: u64,
     /// Feed bytes sent to viewers that have left, and to those here.
     pub(super) sent_bytes: u64,
@@ -77,10 +81,12 @@ impl<W: Wire> Feed<W> {
             viewers: Slab::new(),
             pump_at: 0,
             dirty: false,
+            owed: 0,
             listed: false,
             pumped_ms: 0,
             wish_ms,
             hold_until_ms: None,
+            refused: false,
             gaps: 0,
             sent_bytes: 0,
             pieces: Vec::new(),
@@ -200,7 +206,11 @@ impl<W: Wire> Feed<W> {
                     self.end_viewers();
                 }
             }
-            FeedItem::Ended { .. } => self.end_viewers(),
+            FeedItem::Ended { .. } => {
+                self.end_viewers();
+                self.log.begin_publish();
+            }
+            FeedItem::Refused => self.refused = true,
             FeedItem::Unpublished { .. } => {}
         }
         charged
@@ -218,13 +228,20 @@ impl<W: Wire> Feed<W> {
         }
     }
 
-    /// Viewers who have had something get the rest and the end; those who wait go on waiting.
+    /// Viewers who have had something get the rest and the end, whatever the next publisher brings meanwhile;
+    /// those who wait go on waiting.
     fn end_viewers(&mut self) {
+        let end = self.log.end();
         for (_, viewer) in &mut self.viewers {
             if viewer.reads() {
-                viewer.mode = Mode::Ending;
+                viewer.ends_at.get_or_insert(end);
             }
         }
+    }
+
+    /// Where a viewer has all that there is for it.
+    pub(super) fn end_for(&self, viewer: &Viewer<W>) -> LogOffset {
+        viewer.ends_at.unwrap_or(self.log.end())
     }
 
     /// Housekeeping, four times a second: retention, and the end of a hold.
@@ -284,6 +301,9 @@ impl<W: Wire> Feed<W> {
 
     /// Starts a waiting viewer if there is something to start with.
     pub(super) fn try_start(&mut self, slot: usize) {
+        if self.refused {
+            return self.close(slot, CloseReason::MemoryBudget);
+        }
         if self.live.is_none() || !self.log.has_begun() || !self.settled() {
             return;
         }
@@ -321,10 +341,7 @@ impl<W: Wire> Feed<W> {
         if self.prelude.announced == Some(seen) {
             return true;
         }
-        let first =
-            self.log.of_this_publish().next().and_then(|block| block.units.first()).map(|unit| unit.time.0);
-        let live = self.log.live_time().map(|time| time.0);
-        matches!((first, live), (Some(first), Some(live)) if live - first >= TRACKS_SETTLE_MS)
+        self.log.begun_ms() >= TRACKS_SETTLE_MS
     }
 
     /// Moves a viewer that fell behind: to the newest keyframe ahead, or to the live end, with audio until
@@ -333,14 +350,13 @@ impl<W: Wire> Feed<W> {
         let has_video = self.prelude.has_video;
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
         let from = viewer.offset;
-        let (to, mode) = match self.log.key_ahead(from) {
-            Some(Key { offset, .. }) => (offset, Mode::Step),
-            None if has_video => (self.log.end(), Mode::Audio),
-            None => (self.log.end(), Mode::Step),
+        let (to, mode) = match (viewer.ends_at, self.log.key_ahead(from)) {
+            (Some(end), _) => (end, viewer.mode),
+            (None, Some(Key { offset, .. })) => (offset, Mode::Step),
+            (None, None) if has_video => (self.log.end(), Mode::Audio),
+            (None, None) => (self.log.end(), Mode::Step),
         };
-        if viewer.mode != Mode::Ending {
-            viewer.mode = mode;
-        }
+        viewer.mode = mode;
         viewer.offset = to;
         viewer.counters.jumps += 1;
         self.jumps += 1;

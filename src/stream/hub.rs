@@ -10,7 +10,7 @@
 use super::block::sealed_bytes;
 use super::encode::Format;
 use super::feed::{Charged, Feed};
-use super::output::next_tick;
+use super::output::{WINDOW_MIN_BYTES, next_tick};
 use super::owned::{FeedPosts, Stream, Verdict};
 use super::post::{Epoch, FeedItem, Post, SourceId, StreamKey, Sub};
 use super::settings::Settings;
@@ -25,6 +25,9 @@ use std::sync::Arc;
 
 /// Payload bytes a publisher may have on their way to the owner; the last message may overdraw it.
 pub const PUBLISH_CREDIT_BYTES: i64 = 256 << 10;
+/// Credit goes back when this part of a window has gathered: a wake-up of the other shard for every few bytes
+/// would cost more than the bytes.
+const CREDIT_PART: usize = 4;
 /// Wishes are kept within this part of an interval, so that a tick a moment early is no tick missed.
 const EARLY_PART: u64 = 8;
 
@@ -301,11 +304,11 @@ impl<W: Wire> Hub<W> {
                 self.dirty_feeds.push(at);
                 continue;
             }
-            feed.pump(now_ms);
+            feed.pump(now_ms.max(due_ms)); // a moment early: this tick is done
             if feed.dirty {
                 end.again |= interval_ms == 0 || feed.pump_at > 0;
                 if interval_ms > 0 {
-                    end.next_ms = sooner(end.next_ms, next_tick(now_ms, interval_ms));
+                    end.next_ms = sooner(end.next_ms, next_tick(feed.pumped_ms, interval_ms));
                 }
                 self.dirty_feeds.push(at);
             } else {
@@ -418,7 +421,8 @@ impl<W: Wire> Hub<W> {
         let bytes = stream.media(epoch, messages, now_ms, &mut self.scratch);
         self.mail_feed_posts(at);
         self.mark_stream(at);
-        if let Some(source) = source {
+        let owed = self.streams[at].owe_credit(bytes, PUBLISH_CREDIT_BYTES as usize / CREDIT_PART);
+        if let (Some(source), Some(bytes)) = (source, owed) {
             self.post(from, Post::MediaCredit { source, bytes });
         }
     }
@@ -508,7 +512,10 @@ impl<W: Wire> Hub<W> {
         let Some(at) = at.filter(|at| self.feeds[*at].sub == sub) else { return };
         let Charged(bytes) = self.feeds[at].take(item, now_ms);
         self.mark_feed(at);
-        if bytes > 0 {
+        let owed = &mut self.feeds[at].owed;
+        *owed += bytes;
+        if *owed >= WINDOW_MIN_BYTES / CREDIT_PART {
+            let bytes = std::mem::take(owed);
             self.post(from, Post::FeedCredit { key, format, sub, bytes });
         }
     }

@@ -30,6 +30,8 @@ pub struct Log {
     end: LogOffset,
     /// Where the publish in force began: nobody starts before it.
     begun: LogOffset,
+    /// Time of its first unit that came here.
+    begun_time: Option<MediaTime>,
     bytes: usize,
 }
 
@@ -97,6 +99,8 @@ impl Log {
             self.keys.clear();
             self.bytes = 0;
         }
+        let first = block.units.first().map(|unit| unit.time);
+        self.begun_time = self.begun_time.or(first);
         self.end = block.end();
         self.bytes += block.bytes.len();
         self.keys.extend(block.keys().map(|(offset, unit)| Key {
@@ -113,11 +117,18 @@ impl Log {
     pub fn begin_publish(&mut self) {
         self.keys.clear();
         self.begun = self.end;
+        self.begun_time = None;
     }
 
     /// Whether media of the publish in force is here, with the prelude that goes with it.
     pub fn has_begun(&self) -> bool {
         self.end > self.begun && self.newest_prelude().is_some_and(|prelude| prelude.has_media())
+    }
+
+    /// How much of the publish in force came here, in ms, kept or not.
+    pub fn begun_ms(&self) -> i64 {
+        let (Some(first), Some(live)) = (self.begun_time, self.live_time()) else { return 0 };
+        live.0 - first.0
     }
 
     /// The blocks kept of the publish in force.

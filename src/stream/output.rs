@@ -63,19 +63,33 @@ impl Output {
             subscribers: Vec::new(),
             ended: false,
         };
+        output.begin(prelude, gop);
+        output.seal(); // subscribers get it with their start item
+        output
+    }
+
+    /// Begins afresh after an end: those who come now get a body of the new tracks, on the same subscription.
+    pub fn restart(&mut self, prelude: &Arc<Prelude>, gop: &CurrentGop) {
+        self.encoder = Encoder::new(self.format);
+        self.open = OpenBlock::new(self.format);
+        self.open_prelude = Arc::clone(prelude);
+        self.ended = false;
+        self.log.begin_publish();
+        self.begin(prelude, gop);
+    }
+
+    fn begin(&mut self, prelude: &Arc<Prelude>, gop: &CurrentGop) {
         // The encoder learns the codecs in force; the viewers have them in their own preludes.
         let at = gop.start().unwrap_or_default();
         for header in &prelude.headers {
             let frame =
                 Frame { kind: header.kind, time: at, tag: header.tag, payload: header.payload.clone() };
-            output.encoder.frame(&frame, prelude, &mut output.open);
+            self.encoder.frame(&frame, prelude, &mut self.open);
         }
-        output.open = OpenBlock::new(format);
+        self.open = OpenBlock::new(self.format);
         for frame in gop.frames() {
-            output.encoder.frame(frame, prelude, &mut output.open);
+            self.encoder.frame(frame, prelude, &mut self.open);
         }
-        output.seal();
-        output
     }
 
     /// Which format.

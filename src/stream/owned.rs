@@ -42,6 +42,8 @@ pub struct Publisher {
     pub last_heard_ms: u64,
     /// When it began.
     pub since_ms: u64,
+    /// Bytes taken in and not yet credited to it.
+    owed: usize,
 }
 
 /// What an owner counts of a stream since its publish began.
@@ -222,13 +224,20 @@ impl Stream {
                 return Verdict::Refused(CloseReason::StreamBusy);
             };
             closed = Some((old.shard, old.source, reason));
-            self.end_publish(out);
+            self.end_publish(out); // the next one takes its place: players don't notice
         }
         self.settings = Arc::clone(settings);
         let first = self.epoch == Epoch::default();
         self.epoch = epoch;
-        self.publisher =
-            Some(Publisher { shard, source, client, epoch, last_heard_ms: now_ms, since_ms: now_ms });
+        self.publisher = Some(Publisher {
+            shard,
+            source,
+            client,
+            epoch,
+            last_heard_ms: now_ms,
+            since_ms: now_ms,
+            owed: 0,
+        });
         self.counters = StreamCounters::default();
         self.measured = (now_ms, self.counters);
         self.first_coded = [None, None];
@@ -253,6 +262,7 @@ impl Stream {
     pub fn unpublish(&mut self, epoch: Epoch, out: &mut FeedPosts) {
         if self.publisher.is_some_and(|publisher| publisher.epoch == epoch) {
             self.end_publish(out);
+            self.tell_all(out, |_| FeedItem::Unpublished { epoch });
         }
     }
 
@@ -261,7 +271,6 @@ impl Stream {
         let epoch = publisher.epoch;
         let (prelude, settings) = (Arc::clone(&self.prelude), Arc::clone(&self.settings));
         self.each_output(out, |output, posts| output.flush(&prelude, epoch, &settings, posts));
-        self.tell_all(out, |_| FeedItem::Unpublished { epoch });
         self.gop.clear();
         for output in &mut self.outputs {
             output.log.begin_publish();
@@ -282,6 +291,13 @@ impl Stream {
             }
         }
         bytes
+    }
+
+    /// Adds to what the publisher is owed; what is to be credited to it now, once that reaches `at_least`.
+    pub fn owe_credit(&mut self, bytes: usize, at_least: usize) -> Option<usize> {
+        let owed = &mut self.publisher.as_mut()?.owed;
+        *owed += bytes;
+        (*owed >= at_least).then(|| std::mem::take(owed))
     }
 
     /// Gives a message its time and its place in the prelude. None: players are to see nothing of it.
@@ -361,8 +377,9 @@ impl Stream {
         self.gop.push(frame, &self.settings);
         let (prelude, settings, epoch) = (Arc::clone(&self.prelude), Arc::clone(&self.settings), self.epoch);
         self.each_output(out, |output, posts| output.frame(frame, &prelude, now_ms, &settings, epoch, posts));
-        // What ended was told to its subscribers, who leave; those who come find a new output.
-        self.outputs.retain(|output| !output.ended());
+        for output in self.outputs.iter_mut().filter(|output| output.ended()) {
+            output.restart(&self.prelude, &self.gop);
+        }
     }
 
     /// Seals the blocks that are due; returns when the next one will be.
@@ -393,7 +410,7 @@ impl Stream {
         let at = match self.outputs.iter().position(|output| output.format() == format) {
             Some(at) => at,
             None if self.outputs.len() >= MAX_OUTPUTS => {
-                return out.push((format, shard, sub, FeedItem::Ended { epoch: self.epoch }));
+                return out.push((format, shard, sub, FeedItem::Refused));
             }
             None => {
                 self.outputs.push(Output::new(format, &self.prelude, &self.gop, now_ms));

@@ -168,7 +168,7 @@ pub enum FeedItem {
         /// The bytes.
         block: Arc<Block>,
     },
-    /// A publish began.
+    /// A publish began, maybe in the place of one that had to give way.
     Published {
         /// Its number.
         epoch: Epoch,
@@ -178,7 +178,10 @@ pub enum FeedItem {
         /// Its number.
         epoch: Epoch,
     },
-    /// The format's content cannot go on under the header viewers have (fMP4: other tracks): they end.
+    /// The stream is in demand in too many formats: there will be nothing.
+    Refused,
+    /// The format's content cannot go on under the header viewers have (fMP4: other tracks): they end. The
+    /// blocks that follow are a new body for those who come.
     Ended {
         /// Of which publish.
         epoch: Epoch,

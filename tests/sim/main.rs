@@ -80,11 +80,6 @@ fn short(post: &Post) -> String {
     }
 }
 
-/// The stand-in encoder writes chunks of this size, whatever the format says.
-fn chunk_bytes_on_wire(_chunk_bytes: u32) -> usize {
-    60_000
-}
-
 /// Runs one seed; the check that did not hold, and the trace if asked for.
 fn run(seed: u64, tracing: bool) -> Result<(u64, u64), String> {
     TRACING.set(tracing);

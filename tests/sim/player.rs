@@ -3,6 +3,7 @@
 
 use crate::script::{self, Fact, Said};
 use srs_shard::formats::message::Kind;
+use srs_shard::stream::encode::Format;
 
 /// Everything that was published on one stream, and what is known of how it came through.
 #[derive(Default)]
@@ -12,7 +13,6 @@ pub struct Ledger {
     /// The place of each session in its stream's order, once known.
     pub order: Vec<Option<u32>>,
     pub orders: u32,
-    /// Longest a frame was under way to a healthy viewer.
     pub claims: Vec<Claim>,
 }
 
@@ -30,8 +30,10 @@ impl Ledger {
 pub struct Claim {
     pub from: u32,
     pub last: u32,
-    pub to: u32,
+    /// None: its body ended there.
+    pub to: Option<u32>,
     pub viewer: usize,
+    pub http: bool,
 }
 
 /// What a player expects next.
@@ -48,7 +50,11 @@ pub enum Eye {
 /// One player.
 pub struct Player {
     number: usize,
-    chunk_bytes: usize,
+    format: Format,
+    /// The last chunk of its body came.
+    pub ended: bool,
+    /// The file header came.
+    headed: bool,
     buffer: Vec<u8>,
     message: Vec<u8>,
     headers: [u8; 2],
@@ -67,10 +73,12 @@ pub struct Player {
 }
 
 impl Player {
-    pub fn new(number: usize, chunk_bytes: usize) -> Player {
+    pub fn new(number: usize, format: Format) -> Player {
         Player {
             number,
-            chunk_bytes,
+            format,
+            ended: false,
+            headed: false,
             buffer: Vec::new(),
             message: Vec::new(),
             headers: [0; 2],
@@ -96,7 +104,13 @@ impl Player {
             buffer.append(bytes);
         }
         let mut at = 0;
-        while let Some(used) = self.one_message(&buffer[at..], ledger, jumps, now_ms) {
+        let one = |player: &mut Player, b: &[u8], ledger: &mut Ledger| match player.format {
+            Format::Rtmp { chunk_bytes } => {
+                player.one_message(b, chunk_bytes as usize, ledger, jumps, now_ms)
+            }
+            _ => player.one_http_chunk(b, ledger, jumps, now_ms),
+        };
+        while let Some(used) = one(self, &buffer[at..], ledger) {
             at += used;
         }
         buffer.drain(..at);
@@ -104,7 +118,14 @@ impl Player {
     }
 
     /// One message as the server writes them: fmt 0 first, fmt 3 for the rest, nothing in between.
-    fn one_message(&mut self, b: &[u8], ledger: &mut Ledger, jumps: u32, now_ms: u64) -> Option<usize> {
+    fn one_message(
+        &mut self,
+        b: &[u8],
+        chunk_bytes: usize,
+        ledger: &mut Ledger,
+        jumps: u32,
+        now_ms: u64,
+    ) -> Option<usize> {
         let csid = *b.first()?;
         let head = b.get(..12)?;
         let time = u32::from_be_bytes([0, head[1], head[2], head[3]]);
@@ -117,7 +138,7 @@ impl Player {
         };
         assert_eq!((csid, &head[8..]), (wanted, &[1, 0, 0, 0][..]), "framing: {head:02x?}");
         assert!(time < 0xff_ffff, "no run is that long");
-        let chunks = length.div_ceil(self.chunk_bytes).max(1);
+        let chunks = length.div_ceil(chunk_bytes).max(1);
         let total = 12 + length + (chunks - 1);
         if b.len() < total {
             return None;
@@ -130,13 +151,51 @@ impl Player {
                 assert_eq!(b[at], 0xc0 | csid, "framing: a chunk of type 3");
                 at += 1;
             }
-            let part = self.chunk_bytes.min(length - message.len());
+            let part = chunk_bytes.min(length - message.len());
             message.extend_from_slice(&b[at..at + part]);
             at += part;
         }
         self.message_in(kind, time, &message, ledger, jumps, now_ms);
         self.message = message;
         Some(total)
+    }
+
+    /// One HTTP/1.1 chunk: FLV tags, the file header before the first.
+    fn one_http_chunk(&mut self, b: &[u8], ledger: &mut Ledger, jumps: u32, now_ms: u64) -> Option<usize> {
+        let head_end = b.windows(2).position(|two| two == b"\r\n")? + 2;
+        assert!(!self.ended, "framing: more after the last chunk");
+        let digits = std::str::from_utf8(&b[..head_end - 2]).unwrap();
+        let length = usize::from_str_radix(digits, 16).unwrap();
+        let whole = b.get(..head_end + length + 2)?;
+        assert!(whole.ends_with(b"\r\n"), "framing: the end of a chunk");
+        let mut at = head_end;
+        if length == 0 {
+            self.ended = true;
+            if let Some((from, last)) = self.last
+                && self.eye == Eye::Step
+                && jumps == 0
+            {
+                ledger.claims.push(Claim { from, last, to: None, viewer: self.number, http: true });
+            }
+        } else if !self.headed {
+            self.headed = true;
+            assert_eq!(&whole[at..at + 3], b"FLV", "framing: the file header");
+            at += 13;
+        }
+        while at < head_end + length {
+            let n = |at: usize| u32::from_be_bytes([0, whole[at], whole[at + 1], whole[at + 2]]);
+            let (size, time) = (n(at + 1) as usize, n(at + 4));
+            let kind = match whole[at] {
+                8 => Kind::Audio,
+                9 => Kind::Video,
+                18 => Kind::Data,
+                other => panic!("framing: tag type {other}"),
+            };
+            self.message_in(kind, time, &whole[at + 11..at + 11 + size], ledger, jumps, now_ms);
+            at += 11 + size + 4;
+        }
+        assert_eq!(at, head_end + length, "framing: a tag beyond its chunk");
+        Some(whole.len())
     }
 
     fn message_in(&mut self, kind: Kind, time: u32, b: &[u8], ledger: &mut Ledger, jumps: u32, now_ms: u64) {
@@ -181,7 +240,13 @@ impl Player {
                 assert!(new > old, "no-older-epoch: viewer {who} got {here:?} after {before}/{last}");
                 jumped = self.missing(&ledger.sessions[nonce as usize][..seq as usize]);
                 if self.eye == Eye::Step && jumps == 0 {
-                    ledger.claims.push(Claim { from: before, last, to: nonce, viewer: who });
+                    ledger.claims.push(Claim {
+                        from: before,
+                        last,
+                        to: Some(nonce),
+                        viewer: who,
+                        http: self.format.is_http(),
+                    });
                 }
             }
         }

@@ -270,17 +270,20 @@ impl World {
         };
         let joins_ms = self.now + if rng.percent(20) { 0 } else { rng.within(0, chaos_ms) };
         let number = self.watchers.len();
-        let chunk_bytes = rng.pick(&[60_000, 60_000, 4_096]);
+        let rtmp = |chunk_bytes| Format::Rtmp { chunk_bytes };
+        let format =
+            rng.pick(&[rtmp(60_000), rtmp(60_000), rtmp(4_096), rtmp(128), Format::Flv, Format::Flv]);
+        let format = if crowd { rtmp(60_000) } else { format };
         let stream = if crowd { 0 } else { rng.within(0, self.streams.len() as u64 - 1) };
         let shard = if crowd { 0 } else { rng.within(0, self.shards.len() as u64 - 1) };
         let pauses = rng.percent(15);
         self.watchers.push(Watcher {
             stream: stream as usize,
             shard: shard as usize,
-            format: Format::Rtmp { chunk_bytes: if crowd { 60_000 } else { chunk_bytes } },
+            format,
             id: None,
             wire: SimWire::default(),
-            player: Player::new(number, crate::chunk_bytes_on_wire(if crowd { 60_000 } else { chunk_bytes })),
+            player: Player::new(number, format),
             habit,
             joins_ms,
             leaves_ms: if rng.percent(40) { joins_ms + rng.within(0, chaos_ms) } else { u64::MAX },
@@ -799,9 +802,9 @@ impl World {
                 violated("every-frame", text);
             }
             let order = |nonce: u32| ledger.order[nonce as usize];
+            let to = claim.to.map_or(order(claim.from), order);
             for (nonce, facts) in ledger.sessions.iter().enumerate() {
-                let between =
-                    order(nonce as u32) > order(claim.from) && order(nonce as u32) < order(claim.to);
+                let between = order(nonce as u32) > order(claim.from) && order(nonce as u32) < to;
                 if between && facts.iter().any(|fact| fact.seen_time.is_some()) {
                     violated(
                         "every-frame",
@@ -818,6 +821,9 @@ impl World {
                     || other.asked_ms > session.left_ms + 2_000 + 2 * self.worst_stall_ms
                     || (other.left_ms > 0 && other.left_ms < session.asked_ms)
             });
+            if alone && claim.http && claim.to.is_some() {
+                violated("body-ends", format!("{claim:?}: the publisher had left"));
+            }
             if alone && claim.last + 1 != session.sent {
                 let sent = session.sent;
                 violated("every-frame", format!("{claim:?}, but {sent} frames were sent before it left"));
