@@ -107,7 +107,7 @@ impl RtmpConn<'_> {
                 self.shard.end_source(self.client);
             }
             Event::Play(request) => self.play(&request),
-            Event::StopPlay => self.stop_play(),
+            Event::StopPlay => self.shard.end_viewer(self.client),
             Event::Pause { on, ms: _ } => {
                 if let Some(viewer) = self.client.viewer() {
                     self.shard.hub.borrow_mut().pause(viewer, on);
@@ -183,13 +183,6 @@ impl RtmpConn<'_> {
             self.shard.hub.borrow_mut().join(&key, format, &vhost.settings, Rc::clone(self.client), wanted);
         self.client.set_viewer(Some(viewer));
         self.vhost = Some(vhost);
-    }
-
-    fn stop_play(&mut self) {
-        if let Some(viewer) = self.client.viewer() {
-            self.client.set_viewer(None);
-            self.shard.hub.borrow_mut().leave(viewer);
-        }
     }
 
     /// The vhost of a stream; None if the client was refused.

@@ -25,6 +25,9 @@ pub const HTTP: &str = "http";
 /// `http_api`.
 pub const API: &str = "api";
 
+/// A stopping shard waits so often, so long, for its connections to end.
+const STOP_TURNS: u32 = 50;
+const STOP_TURN: Duration = Duration::from_millis(10);
 /// Vhosts' traffic is added up so often.
 const VHOSTS_MS: u64 = 1_000;
 
@@ -149,12 +152,7 @@ impl Shard {
 
     /// A connection has ended: it leaves the core, is counted, and gets its line in the log.
     pub fn dismiss(&self, client: &Rc<Client>, protocol: &str) {
-        let mut lag = None;
-        if let Some(viewer) = client.viewer() {
-            client.set_viewer(None);
-            let gone = self.hub.borrow_mut().leave(viewer);
-            lag = gone.map(|viewer| (viewer.counters.worst_lag_ms, viewer.counters.jumps));
-        }
+        self.end_viewer(client);
         self.end_source(client);
         self.clients.borrow_mut().remove(&client.id);
         let reason = client.reason().unwrap_or(CloseReason::PeerClosed);
@@ -166,7 +164,7 @@ impl Shard {
             let ended = &mut totals.vhosts.entry(vhost).or_default().ended;
             *ended = (ended.0 + client.recv_bytes(), ended.1 + client.sent_bytes());
         }
-        let line = summary(client, protocol, lag, self.now_ms());
+        let line = summary(client, protocol, self.now_ms());
         if client.about(|_| ()).is_some() || !reason.is_ordinary() {
             totals.clients += u64::from(client.about(|_| ()).is_some());
             log::info!("{line}");
@@ -174,6 +172,17 @@ impl Shard {
             log::debug!("{line}");
         }
         self.ctx.kick();
+    }
+
+    /// A client views no more.
+    pub fn end_viewer(&self, client: &Client) {
+        if let Some(viewer) = client.viewer() {
+            client.set_viewer(None);
+            if let Some(gone) = self.hub.borrow_mut().leave(viewer) {
+                client.note_view(&gone.counters);
+            }
+            self.ctx.kick();
+        }
     }
 
     /// A client publishes no more.
@@ -264,12 +273,12 @@ impl Shard {
         if port == RTMP {
             self.ctx.spawn(Class::Media, "an RTMP connection", async move {
                 rtmp_conn::serve(&shard, &leaving.client).await;
-                leaving.client.conn().linger_close().await;
+                leaving.farewell().await;
             });
         } else {
             self.ctx.spawn(Class::Media, "an HTTP connection", async move {
                 http_conn::serve(&shard, &leaving.client, port == API).await;
-                leaving.client.conn().linger_close().await;
+                leaving.farewell().await;
             });
         }
     }
@@ -288,6 +297,15 @@ struct Leaving {
     shard: Rc<Shard>,
     client: Rc<Client>,
     port: &'static str,
+}
+
+impl Leaving {
+    /// The core is left at once; the peer may still read what was sent last.
+    async fn farewell(&self) {
+        self.shard.end_viewer(&self.client);
+        self.shard.end_source(&self.client);
+        self.client.conn().linger_close().await;
+    }
 }
 
 impl Drop for Leaving {
@@ -369,6 +387,13 @@ impl Service for ShardService {
         shard.stop.raised().await;
         for client in shard.clients.borrow().values() {
             client.kick(CloseReason::ServerStopping);
+        }
+        // Their tasks end by themselves and write their lines; whoever does not get to it is cut.
+        for _ in 0..STOP_TURNS {
+            if shard.clients.borrow().is_empty() {
+                break;
+            }
+            shard.ctx.sleep(STOP_TURN).await;
         }
     }
 }
