@@ -92,8 +92,8 @@ pub(crate) struct Limit {
 /// Exit status: 0 when all players played to the end, 1 when some failed or were closed, 2 on a usage error.
 #[derive(Debug, Args)]
 pub(crate) struct Play {
-    /// What to play: rtmp://HOST[:PORT]/APP/STREAM, http://HOST[:PORT]/PATH.flv or raw://HOST:PORT. `[A-B]` in it
-    /// stands for the numbers A to B, each player taking the next one: rtmp://127.0.0.1/live/s[0-9].
+    /// What to play: `rtmp://HOST[:PORT]/APP/STREAM`, `http://HOST[:PORT]/PATH.flv` or `raw://HOST:PORT`. `[A-B]`
+    /// in it stands for the numbers A to B, each player taking the next one: `rtmp://127.0.0.1/live/s[0-9]`.
     #[arg(long)]
     pub(crate) url: String,
     /// Play M streams: appends 0 to M-1 to the stream name (before `.flv`), instead of `[A-B]`.
@@ -141,7 +141,7 @@ pub(crate) struct Play {
 /// server does to timestamps and containers. Exit status as in `play`.
 #[derive(Debug, Args)]
 pub(crate) struct Publish {
-    /// Where to publish: rtmp://HOST[:PORT]/APP/STREAM, `[A-B]` in it for the numbers A to B.
+    /// Where to publish: `rtmp://HOST[:PORT]/APP/STREAM`, `[A-B]` in it for the numbers A to B.
     #[arg(long)]
     pub(crate) url: String,
     /// Publish N streams: appends 0 to N-1 to the stream name, instead of `[A-B]`.

@@ -12,7 +12,7 @@
 //! | [`ask`] | questions to one or all shards, with deadlines |
 //! | [`owner`] | which shard owns a key |
 //! | [`net`] | TCP connections: one reader, a sender that never waits, one parked writer |
-//! | [`file`] | reading files through the ring |
+//! | [`mod@file`] | reading files through the ring |
 //! | [`helper`] | jobs that would block a shard |
 //! | [`child`] | child processes that inherit no socket |
 //! | [`counters`] | what the engine counts |
