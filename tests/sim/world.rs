@@ -269,7 +269,8 @@ impl World {
         let joins_ms = self.now + if rng.percent(20) { 0 } else { rng.within(0, chaos_ms) };
         let number = self.watchers.len();
         let rtmp = |chunk_bytes| Format::Rtmp { chunk_bytes };
-        let format = rng.pick(&[rtmp(60_000), rtmp(60_000), rtmp(4_096), rtmp(128), Format::Flv, Format::Flv]);
+        let format =
+            rng.pick(&[rtmp(60_000), rtmp(60_000), rtmp(4_096), rtmp(128), Format::Flv, Format::Flv]);
         let format = if crowd { rtmp(60_000) } else { format };
         let stream = if crowd { 0 } else { rng.within(0, self.streams.len() as u64 - 1) };
         let shard = if crowd { 0 } else { rng.within(0, self.shards.len() as u64 - 1) };
@@ -405,6 +406,9 @@ impl World {
             let end = shard.hub.turn(now, shard.auto_ms);
             shard.touched = end.again;
             shard.next_ms = end.next_ms;
+            if !end.again && end.next_ms.is_none() {
+                self.check_rest(me);
+            }
         }
         self.collect(me);
     }
@@ -722,6 +726,24 @@ impl World {
         }
     }
 
+    /// A shard that says it has nothing to do until something comes: nobody may be left with work undone.
+    fn check_rest(&self, me: usize) {
+        let hub = &self.shards[me].hub;
+        for (n, watcher) in self.watchers.iter().enumerate().filter(|(_, w)| w.shard == me && !w.gone) {
+            let Some((viewer, feed)) = watcher.id.and_then(|id| Some((hub.viewer(id)?, hub.feed_of(id)?)))
+            else {
+                continue;
+            };
+            let line = watcher.wire.0.borrow();
+            let free = line.parked.is_none() && line.private.is_empty() && !line.is_over() && !line.owed;
+            let reads = matches!(viewer.mode(), Mode::Step | Mode::Audio);
+            if free && reads && !watcher.paused && !watcher.to_tell && viewer.offset() != feed.log().end() {
+                let (at, end) = (viewer.offset().0, feed.log().end().0);
+                violated("rest", format!("shard {me} rests, viewer {n} is at {at} of {end}"));
+            }
+        }
+    }
+
     fn check_memory(&self) {
         let max = self.settings.iter().map(|s| s.feed_max_bytes).max().unwrap_or(0);
         // A block gathers at most what an interval, or a stall, brings; its window bounds what is posted.
@@ -801,8 +823,7 @@ impl World {
             let order = |nonce: u32| ledger.order[nonce as usize];
             let to = claim.to.map_or(order(claim.from), order);
             for (nonce, facts) in ledger.sessions.iter().enumerate() {
-                let between =
-                    order(nonce as u32) > order(claim.from) && order(nonce as u32) < to;
+                let between = order(nonce as u32) > order(claim.from) && order(nonce as u32) < to;
                 if between && facts.iter().any(|fact| fact.seen_time.is_some()) {
                     violated(
                         "every-frame",
