@@ -97,7 +97,9 @@ fn keep_panics() {
     std::panic::set_hook(Box::new(move |info| {
         if std::thread::current().name() == Some("sim") {
             let at = info.location().map(|at| format!("{}:{}", at.file(), at.line())).unwrap_or_default();
-            let why = info.payload_as_str().unwrap_or("?").to_owned();
+            let why = info.payload();
+            let text = why.downcast_ref::<String>().cloned();
+            let why = text.or_else(|| why.downcast_ref::<&str>().map(|&s| s.to_owned())).unwrap_or_default();
             WHY.with_borrow_mut(|to| *to = format!("{why} [{at}]"));
         } else {
             before(info);

@@ -7,17 +7,17 @@ use srs_shard::stream::encode::Format;
 
 /// Everything that was published on one stream, and what is known of how it came through.
 #[derive(Default)]
-pub struct Ledger {
+pub(crate) struct Ledger {
     /// By nonce.
-    pub sessions: Vec<Vec<Fact>>,
+    pub(crate) sessions: Vec<Vec<Fact>>,
     /// The place of each session in its stream's order, once known.
-    pub order: Vec<Option<u32>>,
-    pub orders: u32,
-    pub claims: Vec<Claim>,
+    pub(crate) order: Vec<Option<u32>>,
+    pub(crate) orders: u32,
+    pub(crate) claims: Vec<Claim>,
 }
 
 impl Ledger {
-    pub fn granted(&mut self, nonce: u32) {
+    pub(crate) fn granted(&mut self, nonce: u32) {
         if self.order[nonce as usize].is_none() {
             self.order[nonce as usize] = Some(self.orders);
             self.orders += 1;
@@ -27,18 +27,18 @@ impl Ledger {
 
 /// A viewer that never jumped went from one session to another: where the first ended for it.
 #[derive(Clone, Copy, Debug)]
-pub struct Claim {
-    pub from: u32,
-    pub last: u32,
+pub(crate) struct Claim {
+    pub(crate) from: u32,
+    pub(crate) last: u32,
     /// None: its body ended there.
-    pub to: Option<u32>,
-    pub viewer: usize,
-    pub http: bool,
+    pub(crate) to: Option<u32>,
+    pub(crate) viewer: usize,
+    pub(crate) http: bool,
 }
 
 /// What a player expects next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Eye {
+pub(crate) enum Eye {
     /// Its first frame.
     Fresh,
     /// Every frame.
@@ -48,32 +48,32 @@ pub enum Eye {
 }
 
 /// One player.
-pub struct Player {
+pub(crate) struct Player {
     number: usize,
     format: Format,
     /// The last chunk of its body came.
-    pub ended: bool,
+    pub(crate) ended: bool,
     /// The file header came.
     headed: bool,
     buffer: Vec<u8>,
     message: Vec<u8>,
     headers: [u8; 2],
     meta: u8,
-    pub eye: Eye,
-    pub last: Option<(u32, u32)>,
+    pub(crate) eye: Eye,
+    pub(crate) last: Option<(u32, u32)>,
     last_time: [u32; 2],
     prelude_time: Option<u32>,
     first_order: Option<u32>,
     /// Times that frames were missing.
-    pub gaps: u32,
-    pub frames: u64,
+    pub(crate) gaps: u32,
+    pub(crate) frames: u64,
     /// Longest a frame took, those from before its first one left out.
-    pub worst_ms: u64,
-    pub began_ms: u64,
+    pub(crate) worst_ms: u64,
+    pub(crate) began_ms: u64,
 }
 
 impl Player {
-    pub fn new(number: usize, format: Format) -> Player {
+    pub(crate) fn new(number: usize, format: Format) -> Player {
         Player {
             number,
             format,
@@ -96,7 +96,7 @@ impl Player {
     }
 
     /// Takes bytes in; `jumps` is how often the server says that this viewer jumped.
-    pub fn feed(&mut self, bytes: &mut Vec<u8>, ledger: &mut Ledger, jumps: u32, now_ms: u64) {
+    pub(crate) fn feed(&mut self, bytes: &mut Vec<u8>, ledger: &mut Ledger, jumps: u32, now_ms: u64) {
         let mut buffer = std::mem::take(&mut self.buffer);
         if buffer.is_empty() {
             std::mem::swap(&mut buffer, bytes);

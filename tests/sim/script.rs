@@ -8,28 +8,28 @@ use srs_shard::formats::message::{Kind, Message, WireTime};
 
 /// What a session's content is like.
 #[derive(Clone, Debug)]
-pub struct Style {
-    pub audio: bool,
-    pub video: bool,
+pub(crate) struct Style {
+    pub(crate) audio: bool,
+    pub(crate) video: bool,
     /// 0: no metadata; else its variant.
-    pub meta: u8,
-    pub picture_ms: u64,
-    pub sound_ms: u64,
-    pub gop_pictures: u32,
-    pub key_bytes: usize,
-    pub picture_bytes: usize,
+    pub(crate) meta: u8,
+    pub(crate) picture_ms: u64,
+    pub(crate) sound_ms: u64,
+    pub(crate) gop_pictures: u32,
+    pub(crate) key_bytes: usize,
+    pub(crate) picture_bytes: usize,
     /// The first picture comes so much later than the first sound.
-    pub video_late_ms: u64,
+    pub(crate) video_late_ms: u64,
     /// The audio header, and sound, come so much later.
-    pub audio_late_ms: u64,
+    pub(crate) audio_late_ms: u64,
     /// Headers change at a keyframe in so many of 100 cases.
-    pub changes: u64,
+    pub(crate) changes: u64,
     /// Time of the first message on the wire.
-    pub first_time: u32,
+    pub(crate) first_time: u32,
 }
 
 impl Style {
-    pub fn random(rng: &mut Rng, fat: bool) -> Style {
+    pub(crate) fn random(rng: &mut Rng, fat: bool) -> Style {
         let tracks = rng.within(0, 9);
         let fps = if fat { 25 } else { rng.pick(&[2, 10, 25, 25]) };
         let gop_ms = rng.pick(&[300, 500, 1000, 2000]);
@@ -50,7 +50,7 @@ impl Style {
     }
 
     /// Most bytes of one message, and most in a second.
-    pub fn most_bytes(&self) -> (usize, usize) {
+    pub(crate) fn most_bytes(&self) -> (usize, usize) {
         let keys = 1000 / (u64::from(self.gop_pictures) * self.picture_ms).max(1) + 1;
         let pictures = 1000 / self.picture_ms + 1;
         let second = keys as usize * self.key_bytes + pictures as usize * self.picture_bytes;
@@ -60,21 +60,21 @@ impl Style {
 
 /// What is known of one frame that was made.
 #[derive(Clone, Copy, Debug)]
-pub struct Fact {
-    pub kind: Kind,
-    pub key: bool,
+pub(crate) struct Fact {
+    pub(crate) kind: Kind,
+    pub(crate) key: bool,
     /// Variant of the header it needs; 0 for none.
-    pub header: u8,
+    pub(crate) header: u8,
     /// Variant of the metadata in force; 0 for none.
-    pub meta: u8,
-    pub made_ms: u64,
+    pub(crate) meta: u8,
+    pub(crate) made_ms: u64,
     /// Time as every viewer saw it.
-    pub seen_time: Option<u32>,
+    pub(crate) seen_time: Option<u32>,
 }
 
 /// Makes one session's messages as time goes by.
-pub struct Script {
-    pub style: Style,
+pub(crate) struct Script {
+    pub(crate) style: Style,
     nonce: u32,
     next_picture_ms: u64,
     next_sound_ms: u64,
@@ -88,7 +88,7 @@ pub struct Script {
 const HEAD: [&[u8]; 4] = [b"\xaf\x00", b"\x17\x00\x00\x00\x00", b"\xaf\x01", b"\x17\x01\x00\x00\x00"];
 
 impl Script {
-    pub fn new(nonce: u32, style: Style, rng: &mut Rng) -> Script {
+    pub(crate) fn new(nonce: u32, style: Style, rng: &mut Rng) -> Script {
         Script {
             nonce,
             next_picture_ms: style.video_late_ms,
@@ -103,12 +103,12 @@ impl Script {
     }
 
     /// Which session this is, among its stream's.
-    pub fn nonce(&self) -> u32 {
+    pub(crate) fn nonce(&self) -> u32 {
         self.nonce
     }
 
     /// Everything due until `elapsed_ms` since the session went live.
-    pub fn make(
+    pub(crate) fn make(
         &mut self,
         elapsed_ms: u64,
         now_ms: u64,
@@ -138,7 +138,7 @@ impl Script {
             let is_picture = picture <= sound;
             let at = picture.min(sound);
             let kind = if is_picture { Kind::Video } else { Kind::Audio };
-            let key = is_picture && self.pictures % self.style.gop_pictures == 0;
+            let key = is_picture && self.pictures.is_multiple_of(self.style.gop_pictures);
             if is_picture {
                 if key && self.pictures > 0 && rng.percent(self.style.changes) {
                     self.video_header = rng.pick(&[1, 2, 3]);
@@ -197,14 +197,14 @@ fn metadata(variant: u8) -> Bytes {
 
 /// What a payload says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Said {
+pub(crate) enum Said {
     Header(u8),
     Meta(u8),
     Frame { nonce: u32, seq: u32 },
 }
 
 /// Reads a payload that a viewer got.
-pub fn read(kind: Kind, payload: &[u8]) -> Said {
+pub(crate) fn read(kind: Kind, payload: &[u8]) -> Said {
     let u32_at = |at: usize| u32::from_be_bytes(payload[at..at + 4].try_into().unwrap());
     match kind {
         Kind::Data => {

@@ -11,22 +11,22 @@ use std::rc::Rc;
 const PRIVATE_MAX_BYTES: usize = 64 << 10;
 
 #[derive(Default)]
-pub struct Line {
+pub(crate) struct Line {
     /// Bytes the peer's side takes now.
-    pub room: usize,
+    pub(crate) room: usize,
     /// What reached the peer and was not looked at yet.
-    pub arrived: Vec<u8>,
-    pub parked: Option<Bytes>,
-    pub private: Vec<u8>,
+    pub(crate) arrived: Vec<u8>,
+    pub(crate) parked: Option<Bytes>,
+    pub(crate) private: Vec<u8>,
     /// The core was told that the connection is busy: it must be called when that is over.
-    pub owed: bool,
-    pub ended: Option<CloseReason>,
-    pub closed: Option<CloseReason>,
+    pub(crate) owed: bool,
+    pub(crate) ended: Option<CloseReason>,
+    pub(crate) closed: Option<CloseReason>,
     /// Fails at the next send: the peer reset it.
-    pub reset: bool,
+    pub(crate) reset: bool,
     /// Calls of `try_send` and bytes in them.
-    pub sends: u64,
-    pub sent_bytes: u64,
+    pub(crate) sends: u64,
+    pub(crate) sent_bytes: u64,
 }
 
 impl Line {
@@ -45,7 +45,7 @@ impl Line {
     }
 
     /// What the connection's own task does when there is room again; true if the core must be told.
-    pub fn progress(&mut self) -> bool {
+    pub(crate) fn progress(&mut self) -> bool {
         if let Some(rest) = self.parked.take() {
             let taken = self.put(&rest);
             if taken < rest.len() {
@@ -56,13 +56,13 @@ impl Line {
         self.flush_private() && std::mem::take(&mut self.owed)
     }
 
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.closed.is_some() || (self.ended.is_some() && self.parked.is_none() && self.private.is_empty())
     }
 }
 
 #[derive(Clone, Default)]
-pub struct SimWire(pub Rc<RefCell<Line>>);
+pub(crate) struct SimWire(pub(crate) Rc<RefCell<Line>>);
 
 impl Wire for SimWire {
     fn ready(&self) -> bool {

@@ -114,7 +114,7 @@ struct Stream {
 /// Bytes of blocks between an owner and an edge.
 type EdgeKey = (usize, StreamKey, Format, Sub);
 
-pub struct World {
+pub(crate) struct World {
     rng: Rng,
     now: u64,
     shards: Vec<Shard>,
@@ -157,7 +157,7 @@ fn settings(rng: &mut Rng, fat: bool) -> Settings {
 }
 
 impl World {
-    pub fn new(seed: u64) -> World {
+    pub(crate) fn new(seed: u64) -> World {
         let mut rng = Rng::new(seed);
         let shards = rng.within(2, 8) as usize;
         let fat = rng.percent(3);
@@ -277,6 +277,14 @@ impl World {
         let stream = if crowd { 0 } else { rng.within(0, self.streams.len() as u64 - 1) };
         let shard = if crowd { 0 } else { rng.within(0, self.shards.len() as u64 - 1) };
         let pauses = rng.percent(15);
+        let (mut stream, mut shard, mut format, mut joins_ms) = (stream, shard, format, joins_ms);
+        // Some come just when the only one there leaves: a subscription ends and another begins.
+        if let Some(before) = self.watchers.last().filter(|w| w.leaves_ms < u64::MAX && rng.percent(50)) {
+            (stream, shard, format) = (before.stream as u64, before.shard as u64, before.format);
+            joins_ms = before.leaves_ms + rng.within(0, 30);
+        }
+        let stays_ms = if rng.percent(40) { rng.within(0, 60) } else { rng.within(0, chaos_ms) };
+        let leaves_ms = if rng.percent(50) { joins_ms + stays_ms } else { u64::MAX };
         self.watchers.push(Watcher {
             stream: stream as usize,
             shard: shard as usize,
@@ -286,7 +294,7 @@ impl World {
             player: Player::new(number, format),
             habit,
             joins_ms,
-            leaves_ms: if rng.percent(40) { joins_ms + rng.within(0, chaos_ms) } else { u64::MAX },
+            leaves_ms,
             paused: false,
             pauses,
             ever_paused: false,
@@ -356,7 +364,8 @@ impl World {
         self.now += self.rng.within(1, 8);
         if !self.calm && self.stalls && self.rng.percent(1) {
             let shard = self.rng.within(0, self.shards.len() as u64 - 1) as usize;
-            let lasts = self.rng.pick(&[10, 100, 600, 1_500]);
+            // A window is two seconds: only longer stalls fill it.
+            let lasts = self.rng.pick(if self.fat { &[600, 3_000, 5_000] } else { &[10, 100, 600, 1_500] });
             self.worst_stall_ms = self.worst_stall_ms.max(lasts);
             self.shards[shard].stalled_until = self.now + lasts;
             trace!(self.now, "shard {shard} stalls for {lasts} ms");
@@ -374,7 +383,7 @@ impl World {
         for n in 0..self.watchers.len() {
             self.look(n);
         }
-        if self.now % 16 == 0 {
+        if self.now.is_multiple_of(16) {
             self.check_memory();
         }
     }
@@ -408,6 +417,9 @@ impl World {
             let end = shard.hub.turn(now, shard.auto_ms);
             shard.touched = end.again;
             shard.next_ms = end.next_ms;
+            if !end.again && end.next_ms.is_none() {
+                self.check_rest(me);
+            }
         }
         self.collect(me);
     }
@@ -467,7 +479,7 @@ impl World {
             }
             FeedItem::Block { block, .. } => {
                 let stream = self.streams.iter().find(|s| s.key == *key).unwrap();
-                let window = WINDOW_MIN_BYTES.max(stream.most_bytes.1 * 3) as i64;
+                let window = WINDOW_MIN_BYTES.max(stream.most_bytes.1 * 5 / 2) as i64;
                 let in_flight = self.in_flight.entry(edge).or_default();
                 if *in_flight >= window {
                     violated("window", format!("{in_flight} bytes in flight, window {window}"));
@@ -677,7 +689,7 @@ impl World {
                 }
             }
         };
-        line.reset |= watcher.reset && self.rng.next() % 500 == 0;
+        line.reset |= watcher.reset && self.rng.next().is_multiple_of(500);
     }
 
     /// Reads what reached a viewer.
@@ -721,6 +733,24 @@ impl World {
             if watcher.player.worst_ms > bound {
                 let took = watcher.player.worst_ms;
                 violated("latency", format!("viewer {n}: {took} ms, bound {bound}"));
+            }
+        }
+    }
+
+    /// A shard that says it has nothing to do until something comes: nobody may be left with work undone.
+    fn check_rest(&self, me: usize) {
+        let hub = &self.shards[me].hub;
+        for (n, watcher) in self.watchers.iter().enumerate().filter(|(_, w)| w.shard == me && !w.gone) {
+            let Some((viewer, feed)) = watcher.id.and_then(|id| Some((hub.viewer(id)?, hub.feed_of(id)?)))
+            else {
+                continue;
+            };
+            let line = watcher.wire.0.borrow();
+            let free = line.parked.is_none() && line.private.is_empty() && !line.is_over() && !line.owed;
+            let reads = matches!(viewer.mode(), Mode::Step | Mode::Audio);
+            if free && reads && !watcher.paused && !watcher.to_tell && viewer.offset() != feed.log().end() {
+                let (at, end) = (viewer.offset().0, feed.log().end().0);
+                violated("rest", format!("shard {me} rests, viewer {n} is at {at} of {end}"));
             }
         }
     }
@@ -859,11 +889,11 @@ impl World {
         }
     }
 
-    pub fn frames(&self) -> u64 {
+    pub(crate) fn frames(&self) -> u64 {
         self.watchers.iter().map(|watcher| watcher.player.frames).sum()
     }
 
-    pub fn gaps(&self) -> u64 {
+    pub(crate) fn gaps(&self) -> u64 {
         self.watchers.iter().map(|watcher| u64::from(watcher.player.gaps)).sum()
     }
 }
