@@ -57,6 +57,8 @@ impl Wire for CountingWire {
     fn push_private(&self, bytes: &[u8]) {
         self.0.borrow_mut().private.extend_from_slice(bytes);
     }
+    fn bound_unsent(&self, _: u32) {}
+
     fn end(&self, reason: CloseReason) {
         self.0.borrow_mut().ended = Some(reason);
     }
