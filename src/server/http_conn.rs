@@ -166,8 +166,7 @@ impl HttpConn<'_> {
 
     async fn is_published(&self, plan: &VhostPlan, live: &LiveRequest) -> bool {
         let key = Shard::key(plan, &live.app, &live.stream);
-        let here = self.shard.hub.borrow().feeds().any(|feed| *feed.key() == key && feed.is_live());
-        if here {
+        if self.shard.hub.borrow().is_live_here(&key) {
             return true;
         }
         let owner = self.shard.ctx.owner_of(&key);

@@ -278,6 +278,7 @@ impl<W: Wire> Hub<W> {
         for at in std::mem::take(&mut self.busy_streams) {
             let Some(stream) = self.streams.get_mut(at) else { continue };
             let next = stream.tick(now_ms, &mut self.scratch);
+            stream.listed = next.is_some();
             self.mail_feed_posts(at);
             if let Some(next) = next {
                 self.busy_streams.push(at);
@@ -378,6 +379,16 @@ impl<W: Wire> Hub<W> {
     /// A stream owned here.
     pub fn stream(&self, key: &str) -> Option<&Stream> {
         self.stream_at.get(key).and_then(|at| self.streams.get(*at))
+    }
+
+    /// Whether a stream is known here to be published: a short cut past asking its owner.
+    pub fn is_live_here(&self, key: &StreamKey) -> bool {
+        let formats = [Format::Flv, Format::Ts, Format::Fmp4, Format::Aac, Format::Mp3];
+        let live = |format| {
+            let at = self.feed_at.get(&(Arc::clone(key), format))?;
+            self.feeds.get(*at).filter(|feed| feed.is_live())
+        };
+        formats.into_iter().any(|format| live(format).is_some())
     }
 
     /// The feeds of this shard.
@@ -571,7 +582,9 @@ impl<W: Wire> Hub<W> {
     }
 
     fn mark_stream(&mut self, at: usize) {
-        if !self.busy_streams.contains(&at) {
+        if let Some(stream) = self.streams.get_mut(at)
+            && !std::mem::replace(&mut stream.listed, true)
+        {
             self.busy_streams.push(at);
         }
     }

@@ -92,6 +92,8 @@ pub struct Stream {
     counters: StreamCounters,
     /// The first coded payload of each kind in this publish, to tell what codecs without headers are.
     first_coded: [Option<(Tag, Bytes)>; 2],
+    /// In the hub's list of streams with something to seal.
+    pub(super) listed: bool,
     key_arrived_ms: u64,
     rate: Rate,
     pace: Pace,
@@ -122,6 +124,7 @@ impl Stream {
             outputs: Vec::new(),
             counters: StreamCounters::default(),
             first_coded: [None, None],
+            listed: false,
             key_arrived_ms: 0,
             rate: Rate::default(),
             pace: Pace::default(),
