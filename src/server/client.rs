@@ -25,6 +25,8 @@ use std::time::Duration;
 /// Private bytes that may wait for a peer, a single prelude aside: a peer that asks and does not listen is
 /// closed above that.
 pub const PRIVATE_BYTES: usize = 64 << 10;
+/// What a peer has to read the last of it and go, before it is cut.
+const FAREWELL_MS: u64 = 1_000;
 /// A client that takes nothing at all gets no more than this of kernel memory for unsent bytes.
 const NOTSENT_LOWAT_BYTES: u32 = 64 << 10;
 
@@ -292,6 +294,14 @@ impl Client {
         self.conn.finish(bytes).await
     }
 
+    /// All is said: the peer has a moment to read it and to close.
+    fn farewell(&self) {
+        self.conn.shutdown(Shutdown::Write);
+        if let (Some(shard), Some(reason)) = (self.shard.upgrade(), self.reason.get()) {
+            self.set_deadline(Some(shard.now_ms() + FAREWELL_MS), reason);
+        }
+    }
+
     fn begin_parked(self: &Rc<Self>, rest: Bytes) {
         let Some(shard) = self.shard.upgrade() else { return };
         self.parked.set(true);
@@ -318,7 +328,7 @@ impl Client {
         }
         self.parked.set(false);
         if self.ending.get() {
-            self.conn.shutdown(Shutdown::Write);
+            self.farewell();
         }
         self.signal();
         if let (Some(shard), Some(viewer)) = (self.shard.upgrade(), self.viewer.get()) {
@@ -351,7 +361,7 @@ impl Wire for Rc<Client> {
             return false;
         }
         if self.ending.get() {
-            self.conn.shutdown(Shutdown::Write);
+            self.farewell();
             self.signal();
         }
         true
@@ -392,7 +402,7 @@ impl Wire for Rc<Client> {
         self.note_reason(reason);
         self.ending.set(true);
         if !self.parked.get() && self.private.borrow().is_empty() {
-            self.conn.shutdown(Shutdown::Write);
+            self.farewell();
         } else {
             self.ready();
         }

@@ -19,9 +19,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a refused client has to read its answer and go, before it is cut.
-const FAREWELL_MS: u64 = 1_000;
-
 /// Serves one connection until it ends.
 pub async fn serve(shard: &Rc<Shard>, client: &Rc<Client>) {
     let seed = shard.now_ms() ^ client.id.0.rotate_left(32) ^ u64::from(shard.process.about.pid) << 20;
@@ -198,7 +195,6 @@ impl RtmpConn<'_> {
         self.session.refuse(why);
         self.send_output();
         self.client.end(reason);
-        self.client.set_deadline(Some(self.shard.now_ms() + FAREWELL_MS), reason);
     }
 
     fn introduce(&self, vhost: &VhostPlan, name: &StreamName, kind: ClientKind, format: Option<FeedFormat>) {
