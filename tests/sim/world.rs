@@ -128,6 +128,7 @@ pub(crate) struct World {
     stalls: bool,
     worst_stall_ms: u64,
     calm: bool,
+    calm_ms: u64,
     fat: bool,
     settings: Vec<Arc<Settings>>,
 }
@@ -197,6 +198,7 @@ impl World {
             stalls,
             worst_stall_ms: 0,
             calm: false,
+            calm_ms: 0,
             fat,
             settings,
             rng,
@@ -323,6 +325,7 @@ impl World {
     fn begin_calm(&mut self) {
         trace!(self.now, "calm");
         self.calm = true;
+        self.calm_ms = self.now;
         self.delay_ms = self.delay_ms.min(5);
         for shard in &mut self.shards {
             shard.stalled_until = shard.stalled_until.min(self.now);
@@ -575,7 +578,7 @@ impl World {
     fn send(&mut self, n: usize) {
         let session = &mut self.sessions[n];
         if !session.room {
-            if self.calm && self.now - session.room_lost_ms > 3_000 {
+            if self.calm && self.now - session.room_lost_ms.max(self.calm_ms) > 3_000 {
                 violated("room-comes", format!("session {n} waits since {}", session.room_lost_ms));
             }
             return;
