@@ -128,6 +128,7 @@ pub(crate) struct World {
     stalls: bool,
     worst_stall_ms: u64,
     calm: bool,
+    calm_ms: u64,
     fat: bool,
     settings: Vec<Arc<Settings>>,
 }
@@ -141,7 +142,8 @@ fn settings(rng: &mut Rng, fat: bool) -> Settings {
     Settings {
         gop_cache: rng.percent(80),
         gop_cache_max_ms: rng.pick(&[1_000, 3_000, 30_000, 30_000]),
-        queue_length_ms: rng.pick(&[500, 2_000, 10_000, 30_000]),
+        // Above twice the longest interval: a block and the wait for it.
+        queue_length_ms: rng.pick(&[1_000, 2_000, 10_000, 30_000]),
         jitter: if rng.percent(85) { Jitter::Full } else { Jitter::Zero },
         cadence,
         send_min_interval_ms: rng.pick(&[0, 0, 0, 30]),
@@ -199,6 +201,7 @@ impl World {
             stalls,
             worst_stall_ms: 0,
             calm: false,
+            calm_ms: 0,
             fat,
             settings,
             rng,
@@ -325,6 +328,7 @@ impl World {
     fn begin_calm(&mut self) {
         trace!(self.now, "calm");
         self.calm = true;
+        self.calm_ms = self.now;
         self.delay_ms = self.delay_ms.min(5);
         for shard in &mut self.shards {
             shard.stalled_until = shard.stalled_until.min(self.now);
@@ -577,7 +581,7 @@ impl World {
     fn send(&mut self, n: usize) {
         let session = &mut self.sessions[n];
         if !session.room {
-            if self.calm && self.now - session.room_lost_ms > 3_000 {
+            if self.calm && self.now - session.room_lost_ms.max(self.calm_ms) > 3_000 {
                 violated("room-comes", format!("session {n} waits since {}", session.room_lost_ms));
             }
             return;
@@ -844,12 +848,14 @@ impl World {
             }
             let of = |s: &&Session| s.stream == stream && s.script.nonce() == claim.from;
             let session = self.sessions.iter().find(of).unwrap();
+            // What a session asked before it left may arrive after a later one's: other pair of shards.
+            let slack_ms = 2_000 + 2 * self.worst_stall_ms;
             let alone = self.sessions.iter().all(|other| {
                 other.stream != stream
                     || other.script.nonce() == claim.from
                     || other.asked_ms == 0
-                    || other.asked_ms > session.left_ms + 2_000 + 2 * self.worst_stall_ms
-                    || (other.left_ms > 0 && other.left_ms < session.asked_ms)
+                    || other.asked_ms > session.left_ms + slack_ms
+                    || (other.left_ms > 0 && other.left_ms + slack_ms < session.asked_ms)
             });
             if alone && claim.http && claim.to.is_some() {
                 violated("body-ends", format!("{claim:?}: the publisher had left"));
