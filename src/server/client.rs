@@ -11,6 +11,7 @@ use crate::stats::rates::Rate;
 use crate::stats::reason::{CloseReason, Reason};
 use crate::stream::hub::ViewerId;
 use crate::stream::post::SourceId;
+use crate::stream::viewer::ViewerCounters;
 use crate::stream::wire::{Taken, Wire};
 use crate::web::api::snapshot::{ClientId, ClientKind, FeedFormat};
 use bytes::Bytes;
@@ -73,6 +74,8 @@ pub struct Client {
     deadline: Cell<Option<(u64, CloseReason)>>,
     viewer: Cell<Option<ViewerId>>,
     source: Cell<Option<SourceId>>,
+    /// Worst lag in ms, and jumps, of its views that are over.
+    view: Cell<(u32, u32)>,
     grant: Cell<Option<Grant>>,
     signal: Signal,
     recv_bytes: Cell<u64>,
@@ -100,6 +103,7 @@ impl Client {
             deadline: Cell::new(None),
             viewer: Cell::new(None),
             source: Cell::new(None),
+            view: Cell::new((0, 0)),
             grant: Cell::new(None),
             signal: Signal::default(),
             recv_bytes: Cell::new(0),
@@ -225,6 +229,12 @@ impl Client {
     /// Makes it a viewer, or no longer one.
     pub fn set_viewer(&self, viewer: Option<ViewerId>) {
         self.viewer.set(viewer);
+    }
+
+    /// A view is over.
+    pub fn note_view(&self, counters: &ViewerCounters) {
+        let (worst_ms, jumps) = self.view.get();
+        self.view.set((worst_ms.max(counters.worst_lag_ms), jumps + counters.jumps));
     }
 
     /// As a publisher.
@@ -374,6 +384,10 @@ impl Wire for Rc<Client> {
         private.extend_from_slice(bytes);
     }
 
+    fn bound_unsent(&self, bytes: u32) {
+        self.conn.tune(&TcpTuning { notsent_lowat: Some(bytes), ..TcpTuning::default() });
+    }
+
     fn end(&self, reason: CloseReason) {
         self.note_reason(reason);
         self.ending.set(true);
@@ -391,12 +405,12 @@ impl Wire for Rc<Client> {
 }
 
 /// The session's one line in the log.
-pub fn summary(client: &Client, protocol: &str, lag: Option<(u32, u32)>, now_ms: u64) -> String {
+pub fn summary(client: &Client, protocol: &str, now_ms: u64) -> String {
     let who = client.about(|about| {
         let format = about.format.map_or("", FeedFormat::as_str);
         format!("{} {format} {}/{}/{}", about.kind.as_str(), about.vhost, about.app, about.stream)
     });
-    let (worst_ms, jumps) = lag.unwrap_or_default();
+    let (worst_ms, jumps) = client.view.get();
     format!(
         "client {} {protocol} {} {}: {} after {:.1} s, recv {} sent {} bytes, worst lag {worst_ms} ms, jumps {jumps}",
         client.id,

@@ -188,6 +188,10 @@ impl HttpConn<'_> {
             self.send(head.into()).await;
             return exchange.keep_alive;
         }
+        if self.shard.hub.borrow().is_full() {
+            self.client.note_reason(CloseReason::MemoryBudget);
+            return self.respond(&Response::text(503), exchange).await;
+        }
         let header = |name| request.headers.value(name).unwrap_or_default().to_owned();
         self.client.set_about(About {
             vhost: plan.name.to_string(),

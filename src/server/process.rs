@@ -5,6 +5,7 @@ use crate::config::schema::DEFAULT_VHOST;
 use crate::config::{Config, schema, schema::Vhost};
 use crate::rtmp::session::{Identity, SessionConfig};
 use crate::stats::system::Report;
+use crate::stream::metadata::Tracks;
 use crate::stream::settings::{Cadence, OnDuplicate, Settings};
 use crate::stream::timeline::Jitter;
 use crate::web::api::snapshot::IdStyle;
@@ -57,6 +58,8 @@ pub struct Process {
     pub system: RwLock<Report>,
     /// Ports, as bound.
     pub ports: RwLock<Vec<(&'static str, std::net::SocketAddr)>>,
+    /// Bytes of media that all shards together may hold.
+    pub feed_memory_bytes: u64,
     /// Connections that may be open at once.
     pub max_connections: u64,
     connections: AtomicU64,
@@ -113,6 +116,7 @@ impl Process {
             service_id: format!("{:08x}", noise as u32),
             system: RwLock::default(),
             ports: RwLock::default(),
+            feed_memory_bytes: config.feed_memory.bytes(memory_bytes()),
             max_connections,
             connections: AtomicU64::new(0),
             config,
@@ -216,7 +220,23 @@ fn settings(vhost: &Vhost) -> Settings {
         },
         hold_ms: ms(vhost.http_remux.hold),
         fast_cache_ms: ms(vhost.http_remux.fast_cache),
+        flv_tracks: (!vhost.http_remux.guess_has_av)
+            .then_some(Tracks { audio: vhost.http_remux.has_audio, video: vhost.http_remux.has_video }),
+        atc_auto: play.atc_auto,
     }
+}
+
+/// Memory this process may use: the machine's, or less if its cgroup says so.
+fn memory_bytes() -> u64 {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total_kib = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse::<u64>().ok());
+    let machine = total_kib.map_or(u64::MAX, |kib| kib << 10);
+    let cgroup = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
+    let limits =
+        cgroup.iter().filter_map(|file| std::fs::read_to_string(file).ok()?.trim().parse::<u64>().ok());
+    limits.fold(machine, u64::min)
 }
 
 fn about(pid: u32, now: Duration) -> ProcessInfo {

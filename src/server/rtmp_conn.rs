@@ -107,7 +107,7 @@ impl RtmpConn<'_> {
                 self.shard.end_source(self.client);
             }
             Event::Play(request) => self.play(&request),
-            Event::StopPlay => self.stop_play(),
+            Event::StopPlay => self.shard.end_viewer(self.client),
             Event::Pause { on, ms: _ } => {
                 if let Some(viewer) = self.client.viewer() {
                     self.shard.hub.borrow_mut().pause(viewer, on);
@@ -166,6 +166,9 @@ impl RtmpConn<'_> {
 
     fn play(&mut self, request: &PlayRequest) {
         let Some(vhost) = self.resolve(&request.name) else { return };
+        if self.shard.hub.borrow().is_full() {
+            return self.refuse(Refusal::Denied("out of memory for media"), CloseReason::MemoryBudget);
+        }
         self.introduce(&vhost, &request.name, ClientKind::Play, Some(FeedFormat::Rtmp));
         self.client
             .conn()
@@ -180,13 +183,6 @@ impl RtmpConn<'_> {
             self.shard.hub.borrow_mut().join(&key, format, &vhost.settings, Rc::clone(self.client), wanted);
         self.client.set_viewer(Some(viewer));
         self.vhost = Some(vhost);
-    }
-
-    fn stop_play(&mut self) {
-        if let Some(viewer) = self.client.viewer() {
-            self.client.set_viewer(None);
-            self.shard.hub.borrow_mut().leave(viewer);
-        }
     }
 
     /// The vhost of a stream; None if the client was refused.

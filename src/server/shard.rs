@@ -5,6 +5,7 @@ use super::messages::Msg;
 use super::process::{Process, VhostPlan};
 use super::signal::Signal;
 use super::{demo, http_conn, rtmp_conn, snapshot};
+use crate::stats::rates::Rate;
 use crate::stats::reason::{CloseReason, Tally};
 use crate::stream::cadence::{AutoCadence, SAMPLE_MS};
 use crate::stream::hub::{Event, Hub};
@@ -12,7 +13,7 @@ use crate::stream::post::{SourceId, StreamKey};
 use crate::web::api::snapshot::ClientId;
 use shards::{Awake, Class, Control, Ctx, Listener, Next, Service, ShardId, TcpConn};
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,6 +24,12 @@ pub const RTMP: &str = "rtmp";
 pub const HTTP: &str = "http";
 /// `http_api`.
 pub const API: &str = "api";
+
+/// A stopping shard waits so often, so long, for its connections to end.
+const STOP_TURNS: u32 = 50;
+const STOP_TURN: Duration = Duration::from_millis(10);
+/// Vhosts' traffic is added up so often.
+const VHOSTS_MS: u64 = 1_000;
 
 /// What one shard holds.
 pub struct Shard {
@@ -43,6 +50,7 @@ pub struct Shard {
     pub busy_permille: Cell<u32>,
     sampled: Cell<(u64, Duration)>,
     swept_ms: Cell<u64>,
+    vhosts_ms: Cell<u64>,
     next_client: Cell<u64>,
     awake: RefCell<Option<Awake>>,
     listeners: RefCell<Vec<(&'static str, Listener)>>,
@@ -70,6 +78,19 @@ pub struct ShardTotals {
     pub clients: u64,
     /// Why connections ended.
     pub closes: Tally<CloseReason>,
+    /// Traffic by vhost.
+    pub vhosts: BTreeMap<String, VhostTotals>,
+}
+
+/// Traffic of one vhost on this shard.
+#[derive(Default)]
+pub struct VhostTotals {
+    /// Received and sent by connections that ended.
+    ended: (u64, u64),
+    /// Received and sent in all, as of the last look.
+    pub total: (u64, u64),
+    /// Rates of those.
+    pub rates: (Rate, Rate),
 }
 
 impl Shard {
@@ -77,9 +98,11 @@ impl Shard {
     pub fn new(ctx: Ctx<Msg>, process: Arc<Process>) -> Shard {
         let (me, shards) = (ctx.me().0, ctx.shards());
         let owner_of = move |key: &str| shards::owner::owner_of(key, shards).0;
+        let mut hub = Hub::new(me, owner_of, ahash::RandomState::new());
+        hub.set_memory(process.feed_memory_bytes);
         Shard {
             process,
-            hub: RefCell::new(Hub::new(me, owner_of, ahash::RandomState::new())),
+            hub: RefCell::new(hub),
             clients: RefCell::default(),
             sources: RefCell::default(),
             counters: RefCell::default(),
@@ -87,6 +110,7 @@ impl Shard {
             busy_permille: Cell::new(0),
             sampled: Cell::new((0, Duration::ZERO)),
             swept_ms: Cell::new(0),
+            vhosts_ms: Cell::new(0),
             // As in SRS ids begin somewhere above 100.
             next_client: Cell::new(100),
             awake: RefCell::default(),
@@ -128,12 +152,7 @@ impl Shard {
 
     /// A connection has ended: it leaves the core, is counted, and gets its line in the log.
     pub fn dismiss(&self, client: &Rc<Client>, protocol: &str) {
-        let mut lag = None;
-        if let Some(viewer) = client.viewer() {
-            client.set_viewer(None);
-            let gone = self.hub.borrow_mut().leave(viewer);
-            lag = gone.map(|viewer| (viewer.counters.worst_lag_ms, viewer.counters.jumps));
-        }
+        self.end_viewer(client);
         self.end_source(client);
         self.clients.borrow_mut().remove(&client.id);
         let reason = client.reason().unwrap_or(CloseReason::PeerClosed);
@@ -141,7 +160,11 @@ impl Shard {
         totals.recv_bytes += client.recv_bytes();
         totals.sent_bytes += client.sent_bytes();
         totals.closes.add(reason);
-        let line = summary(client, protocol, lag, self.now_ms());
+        if let Some(vhost) = client.about(|about| about.vhost.clone()) {
+            let ended = &mut totals.vhosts.entry(vhost).or_default().ended;
+            *ended = (ended.0 + client.recv_bytes(), ended.1 + client.sent_bytes());
+        }
+        let line = summary(client, protocol, self.now_ms());
         if client.about(|_| ()).is_some() || !reason.is_ordinary() {
             totals.clients += u64::from(client.about(|_| ()).is_some());
             log::info!("{line}");
@@ -149,6 +172,17 @@ impl Shard {
             log::debug!("{line}");
         }
         self.ctx.kick();
+    }
+
+    /// A client views no more.
+    pub fn end_viewer(&self, client: &Client) {
+        if let Some(viewer) = client.viewer() {
+            client.set_viewer(None);
+            if let Some(gone) = self.hub.borrow_mut().leave(viewer) {
+                client.note_view(&gone.counters);
+            }
+            self.ctx.kick();
+        }
     }
 
     /// A client publishes no more.
@@ -188,10 +222,35 @@ impl Shard {
         for client in self.clients.borrow().values() {
             client.sweep(now_ms);
         }
+        if now_ms.saturating_sub(self.vhosts_ms.get()) >= VHOSTS_MS {
+            self.vhosts_ms.set(now_ms);
+            self.look_at_vhosts(now_ms);
+        }
         let live = self.hub.borrow().is_live() || !self.clients.borrow().is_empty();
         let mut awake = self.awake.borrow_mut();
         if live != awake.is_some() {
             *awake = live.then(|| self.ctx.stay_awake());
+        }
+    }
+
+    fn look_at_vhosts(&self, now_ms: u64) {
+        let vhosts = &mut self.counters.borrow_mut().vhosts;
+        for vhost in vhosts.values_mut() {
+            vhost.total = vhost.ended;
+        }
+        for client in self.clients.borrow().values() {
+            client.about(|about| {
+                if !vhosts.contains_key(&about.vhost) {
+                    vhosts.insert(about.vhost.clone(), VhostTotals::default());
+                }
+                if let Some(VhostTotals { total, .. }) = vhosts.get_mut(&about.vhost) {
+                    *total = (total.0 + client.recv_bytes(), total.1 + client.sent_bytes());
+                }
+            });
+        }
+        for VhostTotals { total, rates, .. } in vhosts.values_mut() {
+            rates.0.tick(now_ms, total.0);
+            rates.1.tick(now_ms, total.1);
         }
     }
 
@@ -214,12 +273,12 @@ impl Shard {
         if port == RTMP {
             self.ctx.spawn(Class::Media, "an RTMP connection", async move {
                 rtmp_conn::serve(&shard, &leaving.client).await;
-                leaving.client.conn().linger_close().await;
+                leaving.farewell().await;
             });
         } else {
             self.ctx.spawn(Class::Media, "an HTTP connection", async move {
                 http_conn::serve(&shard, &leaving.client, port == API).await;
-                leaving.client.conn().linger_close().await;
+                leaving.farewell().await;
             });
         }
     }
@@ -238,6 +297,15 @@ struct Leaving {
     shard: Rc<Shard>,
     client: Rc<Client>,
     port: &'static str,
+}
+
+impl Leaving {
+    /// The core is left at once; the peer may still read what was sent last.
+    async fn farewell(&self) {
+        self.shard.end_viewer(&self.client);
+        self.shard.end_source(&self.client);
+        self.client.conn().linger_close().await;
+    }
 }
 
 impl Drop for Leaving {
@@ -319,6 +387,13 @@ impl Service for ShardService {
         shard.stop.raised().await;
         for client in shard.clients.borrow().values() {
             client.kick(CloseReason::ServerStopping);
+        }
+        // Their tasks end by themselves and write their lines; whoever does not get to it is cut.
+        for _ in 0..STOP_TURNS {
+            if shard.clients.borrow().is_empty() {
+                break;
+            }
+            shard.ctx.sleep(STOP_TURN).await;
         }
     }
 }

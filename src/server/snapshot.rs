@@ -14,7 +14,7 @@ use crate::stream::prelude::{Header, Prelude};
 use crate::stream::wire::Wire;
 use crate::web::api::snapshot::{
     ClientId, ClientSnapshot, FeedFormat, FeedSnapshot, PublisherSnapshot, ShardCounters, ShardSnapshot,
-    StreamSnapshot, Wanted, WantedClients,
+    StreamSnapshot, VhostSnapshot, Wanted, WantedClients,
 };
 use crate::web::live::LiveFormat;
 use crate::web::page::LiveStream;
@@ -27,6 +27,15 @@ pub fn of(shard: &Rc<Shard>, wanted: Wanted) -> ShardSnapshot {
     let mut snapshot =
         ShardSnapshot { shard: shard.ctx.me().0, counters: counters(shard), ..ShardSnapshot::default() };
     if wanted.streams {
+        let totals = shard.counters.borrow();
+        let vhosts = totals.vhosts.iter().map(|(name, vhost)| VhostSnapshot {
+            name: name.clone(),
+            recv_bytes: vhost.total.0,
+            send_bytes: vhost.total.1,
+            recv_kbps_30s: vhost.rates.0.kbps_30s(),
+            send_kbps_30s: vhost.rates.1.kbps_30s(),
+        });
+        snapshot.vhosts = vhosts.collect();
         let now_ms = shard.now_ms();
         snapshot.streams = hub.streams().map(|s| stream(shard, s, now_ms)).collect();
         snapshot.feeds = hub.feeds().map(feed).collect();

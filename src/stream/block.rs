@@ -5,6 +5,16 @@ use super::prelude::Prelude;
 use crate::formats::message::{Kind, MediaTime};
 use bytes::Bytes;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Bytes of all blocks of this process that are still referred to: touched when a block is sealed and when
+/// its last reference goes, never per viewer.
+static SEALED_BYTES: AtomicU64 = AtomicU64::new(0);
+
+/// Bytes held by all blocks of the process now.
+pub fn sealed_bytes() -> u64 {
+    SEALED_BYTES.load(Ordering::Relaxed)
+}
 
 /// A position in a format's endless log of bytes; the same on every shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,7 +47,19 @@ pub struct Block {
     pub prelude: Arc<Prelude>,
 }
 
+impl Drop for Block {
+    fn drop(&mut self) {
+        SEALED_BYTES.fetch_sub(self.bytes.len() as u64, Ordering::Relaxed);
+    }
+}
+
 impl Block {
+    /// Seals bytes into a block.
+    pub fn seal(start: LogOffset, bytes: Bytes, units: Box<[Unit]>, prelude: Arc<Prelude>) -> Arc<Block> {
+        SEALED_BYTES.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        Arc::new(Block { start, bytes, units, prelude })
+    }
+
     /// Where the next block stands.
     pub fn end(&self) -> LogOffset {
         self.start + self.bytes.len() as u64

@@ -4,6 +4,7 @@
 use super::block::{Block, LogOffset};
 use super::encode::{self, Format, Start};
 use super::log::{Key, Log, Pushed};
+use super::metadata::Tracks;
 use super::post::{Epoch, FeedItem, StreamKey, Sub};
 use super::prelude::Prelude;
 use super::settings::{Cadence, Settings};
@@ -19,6 +20,10 @@ use std::sync::Arc;
 /// HTTP viewer, whose header must name them, starts.
 const TRACKS_SETTLE_MS: i64 = 500;
 
+/// What the kernel may keep unsent for a viewer: so much of the stream, within these bounds.
+const UNSENT_MS: i64 = 500;
+const UNSENT_MIN_BYTES: u32 = 64 << 10;
+const UNSENT_MAX_BYTES: u32 = 4 << 20;
 /// How often viewers' lag is looked at, for the histogram.
 const LAG_OBSERVED_MS: u64 = 1_000;
 
@@ -36,12 +41,16 @@ pub struct Feed<W> {
     pub(super) pump_at: usize,
     /// Something came that viewers have not been given.
     pub(super) dirty: bool,
+    /// Bytes of blocks taken in and not yet credited to the owner.
+    pub(super) owed: usize,
     /// In the hub's list of dirty feeds.
     pub(super) listed: bool,
     pub(super) pumped_ms: u64,
     pub(super) wish_ms: u32,
     /// HTTP viewers are kept until then, for a publisher that comes back.
     hold_until_ms: Option<u64>,
+    /// The owner will not send this format.
+    refused: bool,
     gaps: u64,
     /// Feed bytes sent to viewers that have left, and to those here.
     pub(super) sent_bytes: u64,
@@ -49,6 +58,7 @@ pub struct Feed<W> {
     rate: Rate,
     lag: LagHistogram,
     lag_observed_ms: u64,
+    unsent_bytes: u32,
     /// Jumps of viewers that have left, and of those here.
     pub(super) jumps: u64,
 }
@@ -71,16 +81,19 @@ impl<W: Wire> Feed<W> {
             viewers: Slab::new(),
             pump_at: 0,
             dirty: false,
+            owed: 0,
             listed: false,
             pumped_ms: 0,
             wish_ms,
             hold_until_ms: None,
+            refused: false,
             gaps: 0,
             sent_bytes: 0,
             pieces: Vec::new(),
             rate: Rate::default(),
             lag: LagHistogram::default(),
             lag_observed_ms: 0,
+            unsent_bytes: UNSENT_MIN_BYTES,
             jumps: 0,
         }
     }
@@ -125,6 +138,11 @@ impl<W: Wire> Feed<W> {
         &self.rate
     }
 
+    /// Lets go of its older GOP.
+    pub(super) fn shed(&mut self) {
+        self.log.shed();
+    }
+
     /// How far viewers were behind live, each observed once a second.
     pub fn lag(&self) -> &LagHistogram {
         &self.lag
@@ -151,6 +169,7 @@ impl<W: Wire> Feed<W> {
     /// A viewer comes; it starts at the next turn.
     pub fn join(&mut self, wire: W, wanted: Wanted) -> usize {
         self.dirty = true;
+        wire.bound_unsent(self.unsent_bytes);
         self.viewers.insert(Viewer::new(wire, wanted))
     }
 
@@ -159,15 +178,12 @@ impl<W: Wire> Feed<W> {
         let mut charged = Charged(0);
         self.dirty = true;
         match item {
-            FeedItem::Start { live, prelude, blocks, end, keys } => {
+            FeedItem::Start { live, prelude, blocks, end } => {
                 self.live = live;
                 self.prelude = prelude;
                 self.log = Log::at(blocks.first().map_or(end, |block| block.start));
                 for block in blocks {
                     self.log.push(block);
-                }
-                if !keys {
-                    self.log.forget_keys();
                 }
             }
             FeedItem::Block { epoch, block } => {
@@ -178,18 +194,23 @@ impl<W: Wire> Feed<W> {
             }
             FeedItem::Published { epoch } => {
                 self.live = Some(epoch);
+                self.log.begin_publish();
                 self.hold_until_ms = None;
             }
             FeedItem::Unpublished { epoch } if self.live == Some(epoch) => {
                 self.live = None;
-                self.log.forget_keys();
+                self.log.begin_publish();
                 if self.format.is_http() && self.settings.hold_ms > 0 {
                     self.hold_until_ms = Some(now_ms + u64::from(self.settings.hold_ms));
                 } else if self.format.is_http() {
                     self.end_viewers();
                 }
             }
-            FeedItem::Ended { .. } => self.end_viewers(),
+            FeedItem::Ended { .. } => {
+                self.end_viewers();
+                self.log.begin_publish();
+            }
+            FeedItem::Refused => self.refused = true,
             FeedItem::Unpublished { .. } => {}
         }
         charged
@@ -207,19 +228,27 @@ impl<W: Wire> Feed<W> {
         }
     }
 
-    /// Viewers who have had something get the rest and the end; those who wait go on waiting.
+    /// Viewers who have had something get the rest and the end, whatever the next publisher brings meanwhile;
+    /// those who wait go on waiting.
     fn end_viewers(&mut self) {
+        let end = self.log.end();
         for (_, viewer) in &mut self.viewers {
             if viewer.reads() {
-                viewer.mode = Mode::Ending;
+                viewer.ends_at.get_or_insert(end);
             }
         }
+    }
+
+    /// Where a viewer has all that there is for it.
+    pub(super) fn end_for(&self, viewer: &Viewer<W>) -> LogOffset {
+        viewer.ends_at.unwrap_or(self.log.end())
     }
 
     /// Housekeeping, four times a second: retention, and the end of a hold.
     pub fn sweep(&mut self, now_ms: u64) {
         self.trim();
         self.rate.tick(now_ms, self.sent_bytes);
+        self.bound_unsent();
         if now_ms.saturating_sub(self.lag_observed_ms) >= LAG_OBSERVED_MS {
             self.lag_observed_ms = now_ms;
             for (_, viewer) in &self.viewers {
@@ -232,6 +261,22 @@ impl<W: Wire> Feed<W> {
             self.hold_until_ms = None;
             self.dirty = true;
             self.end_viewers();
+        }
+    }
+
+    /// Half a second of the stream may wait unsent in the kernel for each viewer: less would cost a fast
+    /// stream's viewers wake-ups, more would cost memory for those who stop reading.
+    fn bound_unsent(&mut self) {
+        let (Some(first), Some(live)) = (self.log.blocks().front(), self.log.live_time()) else { return };
+        let kept_ms = (live.0 - first.last_time().0).max(1_000);
+        let half_second = self.log.bytes() as i64 * UNSENT_MS / kept_ms;
+        let wished = u32::try_from(half_second).unwrap_or(u32::MAX).clamp(UNSENT_MIN_BYTES, UNSENT_MAX_BYTES);
+        // A quarter more or less is no news.
+        if wished.abs_diff(self.unsent_bytes) > self.unsent_bytes / 4 {
+            self.unsent_bytes = wished;
+            for (_, viewer) in &self.viewers {
+                viewer.wire.bound_unsent(wished);
+            }
         }
     }
 
@@ -256,9 +301,13 @@ impl<W: Wire> Feed<W> {
 
     /// Starts a waiting viewer if there is something to start with.
     pub(super) fn try_start(&mut self, slot: usize) {
-        let Some(live) = self.log.live_time().filter(|_| self.live.is_some() && self.settled()) else {
+        if self.refused {
+            return self.close(slot, CloseReason::MemoryBudget);
+        }
+        if self.live.is_none() || !self.log.has_begun() || !self.settled() {
             return;
-        };
+        }
+        let Some(live) = self.log.live_time() else { return };
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
         let end = self.log.end();
         let (offset, mode) = match self.log.newest_key() {
@@ -284,16 +333,15 @@ impl<W: Wire> Feed<W> {
 
     /// Whether it is known which tracks the stream has; RTMP need not know.
     fn settled(&self) -> bool {
-        if !self.format.is_http() || (self.prelude.has_audio && self.prelude.has_video) {
+        let told = self.format == Format::Flv && self.settings.flv_tracks.is_some();
+        if told || !self.format.is_http() || (self.prelude.has_audio && self.prelude.has_video) {
             return true;
         }
-        let seen = super::metadata::Tracks { audio: self.prelude.has_audio, video: self.prelude.has_video };
+        let seen = Tracks { audio: self.prelude.has_audio, video: self.prelude.has_video };
         if self.prelude.announced == Some(seen) {
             return true;
         }
-        let first = self.log.blocks().front().and_then(|block| block.units.first()).map(|unit| unit.time.0);
-        let live = self.log.live_time().map(|time| time.0);
-        matches!((first, live), (Some(first), Some(live)) if live - first >= TRACKS_SETTLE_MS)
+        self.log.begun_ms() >= TRACKS_SETTLE_MS
     }
 
     /// Moves a viewer that fell behind: to the newest keyframe ahead, or to the live end, with audio until
@@ -302,14 +350,13 @@ impl<W: Wire> Feed<W> {
         let has_video = self.prelude.has_video;
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
         let from = viewer.offset;
-        let (to, mode) = match self.log.key_ahead(from) {
-            Some(Key { offset, .. }) => (offset, Mode::Step),
-            None if has_video => (self.log.end(), Mode::Audio),
-            None => (self.log.end(), Mode::Step),
+        let (to, mode) = match (viewer.ends_at, self.log.key_ahead(from)) {
+            (Some(end), _) => (end, viewer.mode),
+            (None, Some(Key { offset, .. })) => (offset, Mode::Step),
+            (None, None) if has_video => (self.log.end(), Mode::Audio),
+            (None, None) => (self.log.end(), Mode::Step),
         };
-        if viewer.mode != Mode::Ending {
-            viewer.mode = mode;
-        }
+        viewer.mode = mode;
         viewer.offset = to;
         viewer.counters.jumps += 1;
         self.jumps += 1;
@@ -321,9 +368,7 @@ impl<W: Wire> Feed<W> {
         if let Some(viewer) = self.viewers.get_mut(slot) {
             viewer.counters.skipped_ms += skipped.max(0) as u64;
         }
-        if mode == Mode::Step {
-            self.refresh_prelude(slot);
-        }
+        self.refresh_prelude(slot);
     }
 
     /// Gives a viewer that goes on at its offset what it needs there and does not have.
@@ -340,7 +385,13 @@ impl<W: Wire> Feed<W> {
 
     fn give_prelude(&mut self, slot: usize, start: Start, prelude: &Prelude) {
         let mut bytes = Vec::new();
-        encode::prelude(self.format, prelude, &start, &mut bytes);
+        match self.settings.flv_tracks.filter(|_| self.format == Format::Flv && start.first) {
+            Some(Tracks { audio, video }) => {
+                let said = Prelude { has_audio: audio, has_video: video, ..prelude.clone() };
+                encode::prelude(self.format, &said, &start, &mut bytes);
+            }
+            None => encode::prelude(self.format, prelude, &start, &mut bytes),
+        }
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
         viewer.prelude = prelude.version;
         if bytes.is_empty() {

@@ -7,9 +7,10 @@
 //! A packet's way: [`Hub::media`] → [`Post::Media`] → [`Stream::media`] → [`Stream::tick`] → [`Post::Feed`] →
 //! [`Feed::take`] → [`Feed::pump`].
 
+use super::block::sealed_bytes;
 use super::encode::Format;
 use super::feed::{Charged, Feed};
-use super::output::next_tick;
+use super::output::{WINDOW_MIN_BYTES, next_tick};
 use super::owned::{FeedPosts, Stream, Verdict};
 use super::post::{Epoch, FeedItem, Post, SourceId, StreamKey, Sub};
 use super::settings::Settings;
@@ -24,6 +25,9 @@ use std::sync::Arc;
 
 /// Payload bytes a publisher may have on their way to the owner; the last message may overdraw it.
 pub const PUBLISH_CREDIT_BYTES: i64 = 256 << 10;
+/// Credit goes back when this part of a window has gathered: a wake-up of the other shard for every few bytes
+/// would cost more than the bytes.
+const CREDIT_PART: usize = 4;
 /// Wishes are kept within this part of an interval, so that a tick a moment early is no tick missed.
 const EARLY_PART: u64 = 8;
 
@@ -56,6 +60,7 @@ pub struct TurnEnd {
 }
 
 struct Source {
+    serial: u32,
     key: StreamKey,
     owner: u16,
     epoch: Option<Epoch>,
@@ -73,12 +78,15 @@ pub struct Hub<W> {
     feed_at: HashMap<(StreamKey, Format), usize, RandomState>,
     dirty_feeds: Vec<usize>,
     sources: Slab<Source>,
+    serials: u32,
     posts: Vec<(u16, Post)>,
     here: VecDeque<Post>,
     events: Vec<Event>,
     subs: u32,
+    epochs: u32,
     auto_ms: u32,
     scratch: FeedPosts,
+    memory_bytes: u64,
 }
 
 impl<W: Wire> Hub<W> {
@@ -94,13 +102,26 @@ impl<W: Wire> Hub<W> {
             feed_at: HashMap::with_hasher(seeds),
             dirty_feeds: Vec::new(),
             sources: Slab::new(),
+            serials: 0,
             posts: Vec::new(),
             here: VecDeque::new(),
             events: Vec::new(),
             subs: 0,
+            epochs: 0,
             auto_ms: 0,
             scratch: Vec::new(),
+            memory_bytes: u64::MAX,
         }
+    }
+
+    /// Bounds the blocks of all streams of the process (`feed_memory`).
+    pub fn set_memory(&mut self, bytes: u64) {
+        self.memory_bytes = bytes;
+    }
+
+    /// Whether the process's blocks are at their bound: newcomers are refused then, nobody is closed.
+    pub fn is_full(&self) -> bool {
+        sealed_bytes() >= self.memory_bytes
     }
 
     // ---- publishers connected to this shard ----
@@ -108,13 +129,16 @@ impl<W: Wire> Hub<W> {
     /// A connection asks to publish; [`Event::Granted`] or [`Event::Revoked`] answers.
     pub fn publish(&mut self, key: &StreamKey, client: u64, settings: &Arc<Settings>) -> SourceId {
         let owner = (self.owner_of)(key);
+        self.serials += 1;
+        let serial = self.serials;
         let slot = self.sources.insert(Source {
+            serial,
             key: Arc::clone(key),
             owner,
             epoch: None,
             credit: PUBLISH_CREDIT_BYTES,
         });
-        let source = SourceId(slot as u32);
+        let source = SourceId { slot: slot as u32, serial };
         self.post(
             owner,
             Post::Publish { key: Arc::clone(key), source, client, settings: Arc::clone(settings) },
@@ -124,7 +148,7 @@ impl<W: Wire> Hub<W> {
 
     /// What a publisher's connection read in one go. False: read no more from it until [`Event::Room`].
     pub fn media(&mut self, source: SourceId, messages: Vec<Message>) -> bool {
-        let Some(from) = self.sources.get_mut(source.0 as usize) else { return true };
+        let Some(from) = self.source(source) else { return true };
         let Some(epoch) = from.epoch else { return true };
         let bytes: usize = messages.iter().map(|message| message.payload.len()).sum();
         from.credit -= bytes as i64;
@@ -135,7 +159,7 @@ impl<W: Wire> Hub<W> {
 
     /// A publisher's connection leaves, answered or not.
     pub fn unpublish(&mut self, source: SourceId) {
-        let Some(gone) = self.sources.try_remove(source.0 as usize) else { return };
+        let Some(gone) = self.remove_source(source) else { return };
         let post = match gone.epoch {
             Some(epoch) => Post::Unpublish { key: gone.key, epoch },
             None => Post::Withdraw { key: gone.key, source },
@@ -269,8 +293,9 @@ impl<W: Wire> Hub<W> {
                 let post =
                     Post::Wish { key: Arc::clone(&feed.key), format: feed.format, wish_ms: interval_ms };
                 let owner = (self.owner_of)(&feed.key);
-                self.posts.push((owner, post)); // to itself too: it is settled in the next turn
+                self.post(owner, post);
             }
+            let Some(feed) = self.feeds.get_mut(at) else { continue };
             let due_ms =
                 if interval_ms == 0 || feed.pump_at > 0 { 0 } else { next_tick(feed.pumped_ms, interval_ms) };
             let early = u64::from(interval_ms) / EARLY_PART;
@@ -279,22 +304,24 @@ impl<W: Wire> Hub<W> {
                 self.dirty_feeds.push(at);
                 continue;
             }
-            feed.pump(now_ms);
+            feed.pump(now_ms.max(due_ms)); // a moment early: this tick is done
             if feed.dirty {
                 end.again |= interval_ms == 0 || feed.pump_at > 0;
                 if interval_ms > 0 {
-                    end.next_ms = sooner(end.next_ms, next_tick(now_ms, interval_ms));
+                    end.next_ms = sooner(end.next_ms, next_tick(feed.pumped_ms, interval_ms));
                 }
                 self.dirty_feeds.push(at);
             } else {
                 feed.listed = false;
             }
         }
+        end.again |= !self.here.is_empty(); // a wish to itself
         end
     }
 
     /// Housekeeping, four times a second.
     pub fn sweep(&mut self, now_ms: u64) {
+        self.shed();
         for (_, stream) in &mut self.streams {
             stream.sweep(now_ms);
         }
@@ -304,6 +331,25 @@ impl<W: Wire> Hub<W> {
                 feed.listed = true;
                 self.dirty_feeds.push(at);
             }
+        }
+    }
+
+    /// Above the process's bound the coldest streams, those with the fewest viewers, lose their older GOP.
+    fn shed(&mut self) {
+        if !self.is_full() {
+            return;
+        }
+        for (_, stream) in &mut self.streams {
+            stream.shed();
+        }
+        let mut coldest: Vec<(usize, usize)> =
+            self.feeds.iter().map(|(at, feed)| (feed.viewers.len(), at)).collect();
+        coldest.sort_unstable();
+        for (_, at) in coldest {
+            if !self.is_full() {
+                return;
+            }
+            self.feeds[at].shed();
         }
     }
 
@@ -351,7 +397,10 @@ impl<W: Wire> Hub<W> {
         now_ms: u64,
     ) {
         let at = self.stream_or_new(key, settings);
-        let verdict = self.streams[at].publish(from, source, client, settings, now_ms, &mut self.scratch);
+        self.epochs += 1;
+        let epoch = Epoch(self.epochs);
+        let stream = &mut self.streams[at];
+        let verdict = stream.publish(epoch, from, source, client, settings, now_ms, &mut self.scratch);
         self.mail_feed_posts(at);
         match verdict {
             Verdict::Granted { epoch, closed } => {
@@ -372,7 +421,8 @@ impl<W: Wire> Hub<W> {
         let bytes = stream.media(epoch, messages, now_ms, &mut self.scratch);
         self.mail_feed_posts(at);
         self.mark_stream(at);
-        if let Some(source) = source {
+        let owed = self.streams[at].owe_credit(bytes, PUBLISH_CREDIT_BYTES as usize / CREDIT_PART);
+        if let (Some(source), Some(bytes)) = (source, owed) {
             self.post(from, Post::MediaCredit { source, bytes });
         }
     }
@@ -433,20 +483,20 @@ impl<W: Wire> Hub<W> {
 
     fn on_granted(&mut self, source: SourceId, epoch: Epoch) {
         // A source that left meanwhile has sent Withdraw, which ends the publish.
-        if let Some(waiting) = self.sources.get_mut(source.0 as usize) {
+        if let Some(waiting) = self.source(source) {
             waiting.epoch = Some(epoch);
             self.events.push(Event::Granted(source));
         }
     }
 
     fn on_revoked(&mut self, source: SourceId, reason: CloseReason) {
-        if self.sources.try_remove(source.0 as usize).is_some() {
+        if self.remove_source(source).is_some() {
             self.events.push(Event::Revoked(source, reason));
         }
     }
 
     fn on_media_credit(&mut self, source: SourceId, bytes: usize) {
-        if let Some(to) = self.sources.get_mut(source.0 as usize) {
+        if let Some(to) = self.source(source) {
             let stopped = to.credit <= 0;
             to.credit += bytes as i64;
             if stopped && to.credit > 0 {
@@ -462,12 +512,24 @@ impl<W: Wire> Hub<W> {
         let Some(at) = at.filter(|at| self.feeds[*at].sub == sub) else { return };
         let Charged(bytes) = self.feeds[at].take(item, now_ms);
         self.mark_feed(at);
-        if bytes > 0 {
+        let owed = &mut self.feeds[at].owed;
+        *owed += bytes;
+        if *owed >= WINDOW_MIN_BYTES / CREDIT_PART {
+            let bytes = std::mem::take(owed);
             self.post(from, Post::FeedCredit { key, format, sub, bytes });
         }
     }
 
     // ---- helpers ----
+
+    fn source(&mut self, id: SourceId) -> Option<&mut Source> {
+        self.sources.get_mut(id.slot as usize).filter(|source| source.serial == id.serial)
+    }
+
+    fn remove_source(&mut self, id: SourceId) -> Option<Source> {
+        self.source(id)?;
+        self.sources.try_remove(id.slot as usize)
+    }
 
     fn post(&mut self, to: u16, post: Post) {
         if to == self.me {

@@ -28,6 +28,10 @@ pub struct Log {
     blocks: VecDeque<Arc<Block>>,
     keys: VecDeque<Key>,
     end: LogOffset,
+    /// Where the publish in force began: nobody starts before it.
+    begun: LogOffset,
+    /// Time of its first unit that came here.
+    begun_time: Option<MediaTime>,
     bytes: usize,
 }
 
@@ -43,7 +47,7 @@ pub enum Pushed {
 impl Log {
     /// An empty log that goes on at `end`.
     pub fn at(end: LogOffset) -> Log {
-        Log { end, ..Log::default() }
+        Log { end, begun: end, ..Log::default() }
     }
 
     /// The end: where the next block stands.
@@ -95,6 +99,8 @@ impl Log {
             self.keys.clear();
             self.bytes = 0;
         }
+        let first = block.units.first().map(|unit| unit.time);
+        self.begun_time = self.begun_time.or(first);
         self.end = block.end();
         self.bytes += block.bytes.len();
         self.keys.extend(block.keys().map(|(offset, unit)| Key {
@@ -106,25 +112,51 @@ impl Log {
         pushed
     }
 
-    /// A publish ended: nobody may start in its GOPs any more. The bytes stay for viewers on their way.
-    pub fn forget_keys(&mut self) {
+    /// A publish ended or began: nobody may start in the GOPs before this point any more. The bytes stay for
+    /// viewers on their way.
+    pub fn begin_publish(&mut self) {
         self.keys.clear();
+        self.begun = self.end;
+        self.begun_time = None;
+    }
+
+    /// Whether media of the publish in force is here, with the prelude that goes with it.
+    pub fn has_begun(&self) -> bool {
+        self.end > self.begun && self.newest_prelude().is_some_and(|prelude| prelude.has_media())
+    }
+
+    /// How much of the publish in force came here, in ms, kept or not.
+    pub fn begun_ms(&self) -> i64 {
+        let (Some(first), Some(live)) = (self.begun_time, self.live_time()) else { return 0 };
+        live.0 - first.0
+    }
+
+    /// The blocks kept of the publish in force.
+    pub fn of_this_publish(&self) -> impl Iterator<Item = &Arc<Block>> {
+        self.blocks.iter().filter(|block| block.start >= self.begun)
     }
 
     /// Drops what nobody may need: blocks before the previous GOP, except those from `readers_from` on that
-    /// are younger than the queue length; and whatever exceeds the byte limit.
+    /// are younger than the queue length; and whatever exceeds the byte limit. The newest block always stays:
+    /// it may be above the limit by itself, and those in step are about to get it.
     pub fn trim(&mut self, settings: &Settings, readers_from: LogOffset) {
         let Some(live) = self.live_time() else { return };
         // A GOP longer than the limit is no start point: its keyframe does not hold anything.
         let oldest = live.0 - i64::from(settings.gop_cache_max_ms);
         let queue = live.0 - i64::from(settings.queue_length_ms);
         let has_video = self.newest_prelude().is_some_and(|prelude| prelude.has_video);
+        if self.newest_key().is_some_and(|key| key.time.0 < oldest) {
+            self.keys.clear();
+        }
         let gops = self.keys.len().checked_sub(2).and_then(|at| self.keys.get(at)).or(self.keys.front());
         let gops_from = gops.map_or(self.end, |key| key.offset);
-        while let Some(block) = self.blocks.front() {
+        while self.blocks.len() > 1
+            && let Some(block) = self.blocks.front()
+        {
             let in_gops = block.end() > gops_from && block.last_time().0 >= 2 * oldest - live.0;
             // Audio alone has no GOPs: the queue length is kept for those who start with recent audio.
-            let in_queue = block.last_time().0 >= queue && (block.end() > readers_from || !has_video);
+            let starts = !has_video && block.start >= self.begun;
+            let in_queue = block.last_time().0 >= queue && (block.end() > readers_from || starts);
             let over = self.bytes > settings.feed_max_bytes;
             if (in_gops || in_queue) && !over {
                 break;
@@ -133,13 +165,19 @@ impl Log {
             self.blocks.pop_front();
         }
         let start = self.start();
-        while self
-            .keys
-            .front()
-            .is_some_and(|key| key.offset < start || (self.keys.len() == 1 && key.time.0 < oldest))
-        {
+        while self.keys.front().is_some_and(|key| key.offset < start) {
             self.keys.pop_front();
         }
+    }
+
+    /// Lets go of everything before the current GOP: memory is short.
+    pub fn shed(&mut self) {
+        let keep_from = self.newest_key().map_or(self.end, |key| key.offset);
+        while self.blocks.len() > 1 && self.blocks.front().is_some_and(|block| block.end() <= keep_from) {
+            self.bytes -= self.blocks.pop_front().map_or(0, |block| block.bytes.len());
+        }
+        let start = self.start();
+        self.keys.retain(|key| key.offset >= start);
     }
 
     /// The block that contains `offset`, as its number in [`Log::blocks`]; None outside the log.
@@ -157,10 +195,11 @@ impl Log {
         self.newest_key().filter(|key| key.offset > offset)
     }
 
-    /// The offset of the first unit at or after a time; the end if there is none.
+    /// The offset of the first unit of this publish at or after a time; the end if there is none. Blocks from
+    /// before the first media are passed over: their prelude may lack headers that nobody is sent again.
     pub fn offset_from(&self, time: MediaTime) -> LogOffset {
-        let at = self.blocks.partition_point(|block| block.last_time() < time);
-        let Some(block) = self.blocks.get(at) else { return self.end };
+        let fits = |block: &&Arc<Block>| block.last_time() >= time && block.prelude.has_media();
+        let Some(block) = self.of_this_publish().find(fits) else { return self.end };
         let unit = block.units.partition_point(|unit| unit.time < time);
         block.start + u64::from(block.unit_start(unit))
     }

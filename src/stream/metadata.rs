@@ -27,6 +27,8 @@ pub struct Metadata {
     pub body: Bytes,
     /// The tracks it announces, if it says.
     pub tracks: Option<Tracks>,
+    /// `bravo_atc`: the encoder's time is absolute (Flash Media Live Encoder's hint, as SRS reads it).
+    pub absolute_time: bool,
 }
 
 /// Whether a data message is `onMetaData`. Players get it at time 0 as from SRS: ffmpeg takes one with another
@@ -47,11 +49,12 @@ pub fn normalise(payload: &[u8]) -> Option<Metadata> {
     let says = |key: &str| properties.iter().any(|(name, _)| name == key);
     let (audio, video) = (says("audiocodecid"), says("videocodecid"));
     let tracks = (audio || video).then_some(Tracks { audio, video });
+    let absolute_time = properties.iter().any(|(name, v)| name == "bravo_atc" && v.as_str() == Some("true"));
     properties.retain(|(name, _)| !matches!(name.as_str(), "duration" | "server" | "server_version"));
     properties.push(("server".into(), Value::String(SERVER.into())));
     properties.push(("server_version".into(), Value::String(SERVER_VERSION.into())));
     let mut body = Vec::with_capacity(payload.len() + 64);
     Value::String(name).write(&mut body);
     value.write(&mut body);
-    Some(Metadata { body: body.into(), tracks })
+    Some(Metadata { body: body.into(), tracks, absolute_time })
 }

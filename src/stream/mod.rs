@@ -33,7 +33,11 @@ pub mod owned;
 pub mod post;
 pub mod prelude;
 pub mod pump;
+#[cfg(test)]
+mod rules_tests;
 pub mod settings;
+#[cfg(test)]
+mod testing;
 pub mod timeline;
 pub mod viewer;
 pub mod wire;

@@ -63,19 +63,33 @@ impl Output {
             subscribers: Vec::new(),
             ended: false,
         };
+        output.begin(prelude, gop);
+        output.seal(); // subscribers get it with their start item
+        output
+    }
+
+    /// Begins afresh after an end: those who come now get a body of the new tracks, on the same subscription.
+    pub fn restart(&mut self, prelude: &Arc<Prelude>, gop: &CurrentGop) {
+        self.encoder = Encoder::new(self.format);
+        self.open = OpenBlock::new(self.format);
+        self.open_prelude = Arc::clone(prelude);
+        self.ended = false;
+        self.log.begin_publish();
+        self.begin(prelude, gop);
+    }
+
+    fn begin(&mut self, prelude: &Arc<Prelude>, gop: &CurrentGop) {
         // The encoder learns the codecs in force; the viewers have them in their own preludes.
         let at = gop.start().unwrap_or_default();
         for header in &prelude.headers {
             let frame =
                 Frame { kind: header.kind, time: at, tag: header.tag, payload: header.payload.clone() };
-            output.encoder.frame(&frame, prelude, &mut output.open);
+            self.encoder.frame(&frame, prelude, &mut self.open);
         }
-        output.open = OpenBlock::new(format);
+        self.open = OpenBlock::new(self.format);
         for frame in gop.frames() {
-            output.encoder.frame(frame, prelude, &mut output.open);
+            self.encoder.frame(frame, prelude, &mut self.open);
         }
-        output.seal();
-        output
     }
 
     /// Which format.
@@ -168,9 +182,8 @@ impl Output {
         FeedItem::Start {
             live,
             prelude: Arc::clone(prelude),
-            blocks: self.log.blocks().iter().cloned().collect(),
+            blocks: self.log.of_this_publish().cloned().collect(),
             end: self.log.end(),
-            keys: live.is_some(),
         }
     }
 
@@ -179,12 +192,12 @@ impl Output {
             return None;
         }
         let open = std::mem::replace(&mut self.open, OpenBlock::new(self.format));
-        let block = Arc::new(Block {
-            start: self.log.end(),
-            bytes: Bytes::from(open.bytes.into_boxed_slice()),
-            units: open.units.into_boxed_slice(),
-            prelude: Arc::clone(&self.open_prelude),
-        });
+        let block = Block::seal(
+            self.log.end(),
+            Bytes::from(open.bytes.into_boxed_slice()),
+            open.units.into_boxed_slice(),
+            Arc::clone(&self.open_prelude),
+        );
         self.log.push(Arc::clone(&block));
         Some(block)
     }

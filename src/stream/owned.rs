@@ -7,7 +7,7 @@ use super::output::{Output, Subscriber};
 use super::post::{Epoch, FeedItem, SourceId, StreamKey, Sub};
 use super::prelude::{Change, Prelude};
 use super::settings::{OnDuplicate, Settings};
-use super::timeline::Timeline;
+use super::timeline::{Jitter, Timeline};
 use crate::formats::flv::{self, Codec, Role, Tag};
 use crate::formats::message::{Frame, Kind, MediaTime, Message};
 use crate::stats::rates::Rate;
@@ -42,6 +42,8 @@ pub struct Publisher {
     pub last_heard_ms: u64,
     /// When it began.
     pub since_ms: u64,
+    /// Bytes taken in and not yet credited to it.
+    owed: usize,
 }
 
 /// What an owner counts of a stream since its publish began.
@@ -83,7 +85,7 @@ pub struct Stream {
     publisher: Option<Publisher>,
     timeline: Timeline,
     prelude: Arc<Prelude>,
-    /// Headers and metadata that players were given last, maybe in an earlier publish.
+    /// Headers and metadata that every player in step surely has, maybe from an earlier publish.
     delivered: Prelude,
     gop: CurrentGop,
     outputs: Vec<Output>,
@@ -182,6 +184,13 @@ impl Stream {
         }
     }
 
+    /// Lets go of the older GOPs of its outputs.
+    pub(super) fn shed(&mut self) {
+        for output in &mut self.outputs {
+            output.log.shed();
+        }
+    }
+
     /// The formats in demand.
     pub fn outputs(&self) -> &[Output] {
         &self.outputs
@@ -192,9 +201,11 @@ impl Stream {
         self.publisher.is_none() && self.outputs.is_empty()
     }
 
-    /// Somebody asks to publish.
+    /// Somebody asks to publish, as `epoch` if it may.
+    #[allow(clippy::too_many_arguments)] // the fields of one post
     pub fn publish(
         &mut self,
+        epoch: Epoch,
         shard: u16,
         source: SourceId,
         client: u64,
@@ -213,20 +224,32 @@ impl Stream {
                 return Verdict::Refused(CloseReason::StreamBusy);
             };
             closed = Some((old.shard, old.source, reason));
-            self.end_publish(out);
+            self.end_publish(out); // the next one takes its place: players don't notice
         }
         self.settings = Arc::clone(settings);
-        self.epoch = Epoch(self.epoch.0 + 1);
-        let epoch = self.epoch;
-        self.publisher =
-            Some(Publisher { shard, source, client, epoch, last_heard_ms: now_ms, since_ms: now_ms });
+        let first = self.epoch == Epoch::default();
+        self.epoch = epoch;
+        self.publisher = Some(Publisher {
+            shard,
+            source,
+            client,
+            epoch,
+            last_heard_ms: now_ms,
+            since_ms: now_ms,
+            owed: 0,
+        });
         self.counters = StreamCounters::default();
         self.measured = (now_ms, self.counters);
         self.first_coded = [None, None];
-        if epoch.0 == 1 {
+        if first {
             self.timeline = Timeline::new(settings.jitter);
         } else {
             self.timeline.republish();
+        }
+        // Whoever started in the last publish knows of those before it only what was in force there. (If
+        // nothing came in it, nobody started.)
+        if self.prelude.has_media() {
+            self.delivered = Prelude::clone(&self.prelude);
         }
         // Headers and metadata of the last publish are nobody's any more (SRS clears them at on_publish).
         let version = self.prelude.version + 1;
@@ -239,6 +262,7 @@ impl Stream {
     pub fn unpublish(&mut self, epoch: Epoch, out: &mut FeedPosts) {
         if self.publisher.is_some_and(|publisher| publisher.epoch == epoch) {
             self.end_publish(out);
+            self.tell_all(out, |_| FeedItem::Unpublished { epoch });
         }
     }
 
@@ -247,10 +271,9 @@ impl Stream {
         let epoch = publisher.epoch;
         let (prelude, settings) = (Arc::clone(&self.prelude), Arc::clone(&self.settings));
         self.each_output(out, |output, posts| output.flush(&prelude, epoch, &settings, posts));
-        self.tell_all(out, |_| FeedItem::Unpublished { epoch });
         self.gop.clear();
         for output in &mut self.outputs {
-            output.log.forget_keys();
+            output.log.begin_publish();
         }
     }
 
@@ -270,6 +293,13 @@ impl Stream {
         bytes
     }
 
+    /// Adds to what the publisher is owed; what is to be credited to it now, once that reaches `at_least`.
+    pub fn owe_credit(&mut self, bytes: usize, at_least: usize) -> Option<usize> {
+        let owed = &mut self.publisher.as_mut()?.owed;
+        *owed += bytes;
+        (*owed >= at_least).then(|| std::mem::take(owed))
+    }
+
     /// Gives a message its time and its place in the prelude. None: players are to see nothing of it.
     fn normalise(&mut self, message: Message, now_ms: u64) -> Option<Frame> {
         let Message { kind, time, mut payload } = message;
@@ -278,11 +308,13 @@ impl Stream {
         match (kind, tag.role) {
             (Kind::Data, _) => payload = self.metadata(payload)?,
             (_, Role::SequenceHeader) => {
+                let replaces = self.prelude.configures(kind, tag);
                 let again = Arc::make_mut(&mut self.prelude).remember(kind, tag, &payload) == Change::Same;
+                if replaces && !again {
+                    self.gop.clear(); // who starts in it would be given this header for frames of the old one
+                }
                 let known = self.delivered.remember(kind, tag, &payload) == Change::Same;
-                // Within one publish a repeated header passes, as in SRS; after a republish it is news only
-                // if it differs from what players have.
-                if known && (!again || self.settings.reduce_sequence_header) {
+                if known && self.is_no_news(again) {
                     return None;
                 }
             }
@@ -299,12 +331,22 @@ impl Stream {
 
     fn metadata(&mut self, payload: Bytes) -> Option<Bytes> {
         let Some(found) = metadata::normalise(&payload) else { return Some(payload) };
+        if found.absolute_time && self.settings.atc_auto && self.timeline.last().is_none() {
+            self.timeline = Timeline::new(Jitter::Atc);
+        }
         let prelude = Arc::make_mut(&mut self.prelude);
         prelude.announced = found.tracks;
         let again = prelude.remember_metadata(&found.body) == Change::Same;
         let known = self.delivered.remember_metadata(&found.body) == Change::Same;
-        let silent = known && (!again || self.settings.reduce_sequence_header);
+        let silent = known && self.is_no_news(again);
         (!silent).then_some(found.body)
+    }
+
+    /// Whether players need not be told what they know. Within one publish a repeated header passes, as in
+    /// SRS; after a republish it is news only if it differs from what players have – or if it comes so late
+    /// that others may have started without it.
+    fn is_no_news(&self, again: bool) -> bool {
+        if again { self.settings.reduce_sequence_header } else { !self.prelude.has_media() }
     }
 
     fn count(&mut self, kind: Kind, tag: &Tag, payload: &[u8], time: MediaTime) {
@@ -335,8 +377,9 @@ impl Stream {
         self.gop.push(frame, &self.settings);
         let (prelude, settings, epoch) = (Arc::clone(&self.prelude), Arc::clone(&self.settings), self.epoch);
         self.each_output(out, |output, posts| output.frame(frame, &prelude, now_ms, &settings, epoch, posts));
-        // What ended was told to its subscribers, who leave; those who come find a new output.
-        self.outputs.retain(|output| !output.ended());
+        for output in self.outputs.iter_mut().filter(|output| output.ended()) {
+            output.restart(&self.prelude, &self.gop);
+        }
     }
 
     /// Seals the blocks that are due; returns when the next one will be.
@@ -367,7 +410,7 @@ impl Stream {
         let at = match self.outputs.iter().position(|output| output.format() == format) {
             Some(at) => at,
             None if self.outputs.len() >= MAX_OUTPUTS => {
-                return out.push((format, shard, sub, FeedItem::Ended { epoch: self.epoch }));
+                return out.push((format, shard, sub, FeedItem::Refused));
             }
             None => {
                 self.outputs.push(Output::new(format, &self.prelude, &self.gop, now_ms));

@@ -15,13 +15,20 @@ use std::sync::Arc;
 /// `vhost/app/stream`: which stream. Cloning counts a reference.
 pub type StreamKey = Arc<str>;
 
-/// A publish, as granted by its owner: grows with every publish of the stream.
+/// A publish, as granted by its owner: grows with every publish on that shard, so that no two publishes of a
+/// stream share a number, even if the owner forgot the stream in between.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(pub u32);
 
-/// A publisher's connection, as numbered on its own shard.
+/// A publisher's connection, as numbered on its own shard. An answer may come late: then its slot may be
+/// another's, but never its serial number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SourceId(pub u32);
+pub struct SourceId {
+    /// Its place in the shard's table.
+    pub slot: u32,
+    /// Counts the publishers of the shard.
+    pub serial: u32,
+}
 
 /// One subscription of a shard to a format of a stream, as numbered on that shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -149,12 +156,10 @@ pub enum FeedItem {
         live: Option<Epoch>,
         /// The prelude in force.
         prelude: Arc<Prelude>,
-        /// Kept blocks, oldest first.
+        /// Kept blocks of this publish, oldest first.
         blocks: Vec<Arc<Block>>,
         /// Where the log stands.
         end: LogOffset,
-        /// Whether viewers may start in the kept blocks.
-        keys: bool,
     },
     /// The next block, charged to the window.
     Block {
@@ -163,7 +168,7 @@ pub enum FeedItem {
         /// The bytes.
         block: Arc<Block>,
     },
-    /// A publish began.
+    /// A publish began, maybe in the place of one that had to give way.
     Published {
         /// Its number.
         epoch: Epoch,
@@ -173,7 +178,10 @@ pub enum FeedItem {
         /// Its number.
         epoch: Epoch,
     },
-    /// The format's content cannot go on under the header viewers have (fMP4: other tracks): they end.
+    /// The stream is in demand in too many formats: there will be nothing.
+    Refused,
+    /// The format's content cannot go on under the header viewers have (fMP4: other tracks): they end. The
+    /// blocks that follow are a new body for those who come.
     Ended {
         /// Of which publish.
         epoch: Epoch,

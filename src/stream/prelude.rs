@@ -34,9 +34,9 @@ pub struct Prelude {
     pub headers: Vec<Header>,
     /// The tracks that the metadata announces, if it says.
     pub announced: Option<super::metadata::Tracks>,
-    /// Whether coded audio, or an audio header, has been seen in this publish.
+    /// Whether coded audio has been seen in this publish; a header alone is no sound yet.
     pub has_audio: bool,
-    /// Whether coded video, or a video header, has been seen in this publish.
+    /// Whether coded video has been seen in this publish; a header alone is no picture yet.
     pub has_video: bool,
     /// What an MP3 frame's own header says: MP3 has no sequence header, but TS and MP4 announce it.
     pub mp3: Option<mp3::Header>,
@@ -55,6 +55,17 @@ impl Prelude {
     /// The header of the main track (track 0) of a kind.
     pub fn header(&self, kind: Kind) -> Option<&Header> {
         self.headers.iter().find(|h| h.kind == kind && h.tag.track == 0)
+    }
+
+    /// Whether coded media has been seen in this publish, so that viewers may have started.
+    pub fn has_media(&self) -> bool {
+        self.has_audio || self.has_video
+    }
+
+    /// Whether the track that a header is for has one already.
+    pub fn configures(&self, kind: Kind, tag: Tag) -> bool {
+        let place = |h: &Header| (h.kind, h.tag.multitrack, h.tag.track);
+        self.headers.iter().any(|h| place(h) == (kind, tag.multitrack, tag.track))
     }
 
     /// Remembers a sequence header.

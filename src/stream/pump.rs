@@ -49,8 +49,9 @@ impl<W: Wire> Feed<W> {
     /// Serves viewers until all have what there is or the turn's budget is used; false in the latter case.
     pub fn pump(&mut self, now_ms: u64) -> bool {
         let mut budget = SENDS_PER_TURN;
-        let mut more = false;
         let mut slot = self.pump_at;
+        // What came since the walk began is news for those at its beginning; and some there were cut short.
+        let mut more = slot > 0;
         // Slots are visited in order; `capacity` bounds them whatever leaves meanwhile.
         while slot < self.viewers.capacity() {
             if self.viewers.contains(slot) {
@@ -79,18 +80,20 @@ impl<W: Wire> Feed<W> {
                 self.try_start(slot);
                 *budget = budget.saturating_sub(1);
             }
-            Mode::Step if viewer.offset == self.log.end() => return Served::InStep,
+            Mode::Step if viewer.offset == self.log.end() && viewer.ends_at.is_none() => {
+                return Served::InStep;
+            }
             _ => {}
         }
         for _ in 0..CALLS {
             if *budget == 0 {
                 return Served::More;
             }
-            let Some(viewer) = self.viewers.get_mut(slot) else { return Served::Away };
-            if viewer.mode == Mode::Waiting || viewer.paused || !viewer.wire.ready() {
+            let Some(viewer) = self.viewers.get(slot) else { return Served::Away };
+            if matches!(viewer.mode, Mode::Waiting | Mode::Closed) || viewer.paused || !viewer.wire.ready() {
                 return Served::Away;
             }
-            if viewer.offset == self.log.end() {
+            if viewer.offset >= self.end_for(viewer) {
                 return self.caught_up(slot);
             }
             *budget -= 1;
@@ -106,7 +109,7 @@ impl<W: Wire> Feed<W> {
     fn caught_up(&mut self, slot: usize) -> Served {
         let Some(viewer) = self.viewers.get_mut(slot) else { return Served::Away };
         viewer.allowance_ms = 0;
-        if viewer.mode == Mode::Ending {
+        if viewer.ends_at.is_some() {
             viewer.mode = Mode::Closed;
             if self.format.is_http() && !viewer.wanted.bare {
                 viewer.wire.push_private(LAST_CHUNK);
@@ -125,6 +128,7 @@ impl<W: Wire> Feed<W> {
             return Served::More;
         };
         let plain = viewer.mode != Mode::Audio && !viewer.wanted.bare && viewer.until.is_none();
+        // An end is always between two blocks, so the last one is before it or there is a later one.
         if at == last && plain {
             return self.send_last_block(slot);
         }
@@ -133,7 +137,7 @@ impl<W: Wire> Feed<W> {
         let allowed = i64::from(self.settings.queue_length_ms) + i64::from(viewer.allowance_ms);
         viewer.counters.worst_lag_ms =
             viewer.counters.worst_lag_ms.max(u32::try_from(lag_ms).unwrap_or(u32::MAX));
-        if lag_ms > allowed && viewer.mode != Mode::Ending {
+        if lag_ms > allowed && viewer.ends_at.is_none() {
             self.jump(slot);
             return Served::More;
         }
@@ -161,7 +165,7 @@ impl<W: Wire> Feed<W> {
         if sent == bytes.len() {
             viewer.offset = block.end();
             viewer.allowance_ms = 0;
-            return if viewer.mode == Mode::Ending { Served::More } else { Served::InStep };
+            return if viewer.ends_at.is_some() { Served::More } else { Served::InStep };
         }
         let (rest, next) = rest_of_unit(block, (from + sent) as u32, 0);
         park(viewer, rest, next, &mut self.sent_bytes);
@@ -177,7 +181,8 @@ impl<W: Wire> Feed<W> {
                 self.viewers[slot].offset = next;
                 Served::More
             }
-            Planned::Key if pieces.is_empty() => {
+            Planned::Key(key) if pieces.is_empty() => {
+                self.viewers[slot].offset = key; // past the pictures that were left out before it
                 self.viewers[slot].mode = Mode::Step;
                 self.refresh_prelude(slot);
                 Served::More
@@ -197,7 +202,7 @@ impl<W: Wire> Feed<W> {
         let by_unit = viewer.mode == Mode::Audio || viewer.wanted.bare || viewer.until.is_some();
         let (mut offset, mut bytes) = (viewer.offset, 0usize);
         for (block_at, block) in self.log.blocks().iter().enumerate().skip(first) {
-            if pieces.len() >= SLICES || bytes >= BYTES {
+            if pieces.len() >= SLICES || bytes >= BYTES || block.start >= self.end_for(viewer) {
                 break;
             }
             if !by_unit {
@@ -213,7 +218,7 @@ impl<W: Wire> Feed<W> {
                     return Planned::Until;
                 }
                 if viewer.mode == Mode::Audio && unit.key {
-                    return Planned::Key;
+                    return Planned::Key(offset);
                 }
                 offset = block.start + u64::from(unit.end);
                 if viewer.mode == Mode::Audio && unit.kind == Kind::Video {
@@ -283,7 +288,7 @@ enum Planned {
     /// Nothing for this viewer up to here.
     Skip(LogOffset),
     /// A keyframe: a viewer without video takes it up here.
-    Key,
+    Key(LogOffset),
     /// The time where the play ends.
     Until,
 }

@@ -1,5 +1,6 @@
 //! What a vhost's configuration means for its streams, in the core's own terms.
 
+use super::metadata::Tracks;
 use super::timeline::Jitter;
 
 /// How long a feed waits before it sends what came in.
@@ -50,6 +51,10 @@ pub struct Settings {
     pub on_duplicate: OnDuplicate,
     /// How long HTTP viewers are kept after the publisher left.
     pub hold_ms: u32,
+    /// What an FLV header says of audio and video; None: what the stream has.
+    pub flv_tracks: Option<Tracks>,
+    /// Metadata with `bravo_atc` passes the encoder's absolute time on.
+    pub atc_auto: bool,
     /// AAC and MP3 viewers start with so much recent audio.
     pub fast_cache_ms: u32,
 }
@@ -68,6 +73,8 @@ impl Default for Settings {
             stale_after_ms: 3_000,
             on_duplicate: OnDuplicate::Refuse,
             hold_ms: 0,
+            flv_tracks: None,
+            atc_auto: false,
             fast_cache_ms: 0,
         }
     }

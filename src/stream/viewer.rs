@@ -12,8 +12,6 @@ pub enum Mode {
     Step,
     /// Audio (and data) only, until the next keyframe: there was no place to start, or it jumped.
     Audio,
-    /// What is still ahead of it, then the end.
-    Ending,
     /// Nothing more: its connection is on its way out.
     Closed,
 }
@@ -49,6 +47,8 @@ pub struct Viewer<W> {
     pub wire: W,
     pub(super) offset: LogOffset,
     pub(super) mode: Mode,
+    /// Its publisher left: it gets what is before this offset, then the end.
+    pub(super) ends_at: Option<LogOffset>,
     /// Version of the prelude it was given last.
     pub(super) prelude: u32,
     /// Whether it got its very first bytes.
@@ -69,6 +69,7 @@ impl<W> Viewer<W> {
             wire,
             offset: LogOffset(0),
             mode: Mode::Waiting,
+            ends_at: None,
             prelude: 0,
             started: false,
             paused: false,
@@ -91,6 +92,6 @@ impl<W> Viewer<W> {
 
     /// Whether its cursor holds blocks in the log.
     pub(super) fn reads(&self) -> bool {
-        matches!(self.mode, Mode::Step | Mode::Audio | Mode::Ending)
+        matches!(self.mode, Mode::Step | Mode::Audio)
     }
 }

@@ -25,6 +25,9 @@ pub trait Wire {
     fn park(&self, rest: Bytes);
     /// Bytes for this viewer alone, to be sent before anything else of the feed.
     fn push_private(&self, bytes: &[u8]);
+    /// The transport is to hold no more than this of unsent bytes. Told when a viewer joins, and as the
+    /// stream's bitrate changes.
+    fn bound_unsent(&self, bytes: u32);
     /// No more will come: once private bytes are sent the connection ends politely.
     fn end(&self, reason: CloseReason);
     /// The connection is to end now.
