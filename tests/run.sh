@@ -80,7 +80,7 @@ check_rust() {
 }
 
 # Debian 12's ffmpeg 5.1 knows no HEVC in RTMP; the Python package imageio-ffmpeg holds a current binary.
-# Tests find it as `python3 -c 'import imageio_ffmpeg'` does, or by SRS_TEST_FFMPEG.
+# Tests find it as `python3 -c 'import imageio_ffmpeg'` does, or by FFMPEG_NEW.
 current_ffmpeg() {
     local venv=$PWD/target/test-venv
     if ! python3 -c 'import imageio_ffmpeg' 2>/dev/null; then
@@ -88,8 +88,8 @@ current_ffmpeg() {
         PATH="$venv/bin:$PATH"
         python3 -c 'import imageio_ffmpeg' 2>/dev/null || pip install --quiet --disable-pip-version-check imageio-ffmpeg
     fi
-    SRS_TEST_FFMPEG=$(python3 -c 'import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())')
-    export PATH SRS_TEST_FFMPEG
+    FFMPEG_NEW=$(python3 -c 'import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())')
+    export PATH FFMPEG_NEW
 }
 
 FAILED=()
@@ -108,7 +108,7 @@ install_packages
 check_rust
 current_ffmpeg
 echo "Rust $(rustc --version | cut -d' ' -f2), ffmpeg $(ffmpeg -version | sed -n '1s/^ffmpeg version \([^ ]*\).*/\1/p')," \
-    "current ffmpeg $("$SRS_TEST_FFMPEG" -version | sed -n '1s/^ffmpeg version \([^ ]*\).*/\1/p')," \
+    "current ffmpeg $("$FFMPEG_NEW" -version | sed -n '1s/^ffmpeg version \([^ ]*\).*/\1/p')," \
     "Linux $(uname -r), $(nproc) cores"
 
 step cargo fmt --all --check
