@@ -175,5 +175,5 @@ fn whatever_happens_viewers_get_every_frame_or_jump_to_a_keyframe() {
     // The runs must have tried what they are for.
     let (frames, gaps) = (frames.into_inner(), gaps.into_inner());
     assert!(frames > seeds * 100, "only {frames} frames came through in {seeds} runs");
-    assert!(seeds < 1000 || gaps > seeds / 10, "only {gaps} viewers jumped in {seeds} runs");
+    assert!(seeds < 1000 || gaps > seeds / 50, "only {gaps} viewers jumped in {seeds} runs");
 }
