@@ -1,6 +1,7 @@
 //! The `srs-shard` command: reads the command line and hands over.
 
 use clap::Parser;
+use shards::master::Signals;
 use srs_shard::cli::{Cli, Exit};
 use srs_shard::config::schema::LogTank;
 use srs_shard::logging::{LogHandle, Sink};
@@ -33,6 +34,14 @@ fn main() -> ExitCode {
             return Exit::Config.into();
         }
     };
+    // Before any thread: one that does not block them would be ended by them.
+    let signals = match Signals::block() {
+        Ok(signals) => signals,
+        Err(error) => {
+            eprintln!("{error}");
+            return Exit::Internal.into();
+        }
+    };
     let sink = match config.srs_log_tank {
         LogTank::Console => Sink::Console,
         LogTank::File => Sink::File(config.srs_log_file.clone()),
@@ -44,7 +53,7 @@ fn main() -> ExitCode {
             return Exit::Log.into();
         }
     };
-    let exit = start::serve(config, &log);
+    let exit = start::serve(config, &signals, &log);
     log.flush();
     exit.into()
 }

@@ -161,8 +161,9 @@ pub(crate) fn start<S: Service>(
     make: impl FnOnce(Ctx<S::Msg>) -> S + Send + 'static,
     up: flume::Sender<ShardId>,
 ) -> Result<glommio::ExecutorJoinHandle<()>, glommio::GlommioError<()>> {
-    let placement = seat.cpu.map_or(glommio::Placement::Unbound, glommio::Placement::Fixed);
-    glommio::LocalExecutorBuilder::new(placement)
+    // `Placement::Fixed` reads the machine's topology from /sys and panics where that is not mounted; the
+    // shard pins itself.
+    glommio::LocalExecutorBuilder::new(glommio::Placement::Unbound)
         .name(&format!("shard-{}", seat.me))
         .io_memory(IO_MEMORY)
         .ring_depth(RING_DEPTH)
@@ -176,6 +177,11 @@ async fn live<S: Service>(
     up: flume::Sender<ShardId>,
 ) {
     let _alive = seat.alive;
+    if let Some(id) = seat.cpu
+        && !core_affinity::set_for_current(core_affinity::CoreId { id })
+    {
+        log::warn!("shard {}: cannot be pinned to CPU {id}; it runs where the kernel puts it", seat.me);
+    }
     let queues = SHARES.map(|(_, shares, name)| {
         glommio::executor().create_task_queue(Shares::Static(shares), Latency::NotImportant, name)
     });

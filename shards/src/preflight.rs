@@ -102,7 +102,7 @@ fn ring_trouble(error: &io::Error, sysctl: &str) -> String {
     match (error.raw_os_error(), sysctl) {
         (_, "2") => "switched off by the sysctl kernel.io_uring_disabled=2; set it to 0".to_owned(),
         (_, "1") => "kept to privileged processes by the sysctl kernel.io_uring_disabled=1; set it to 0, or give this process CAP_SYS_ADMIN or the group in kernel.io_uring_group".to_owned(),
-        (Some(libc::EPERM), _) => "refused with EPERM, as a container's seccomp profile does (Docker's and containerd's defaults block io_uring): allow io_uring_setup, io_uring_enter and io_uring_register in the profile, or run with seccomp=unconfined".to_owned(),
+        (Some(libc::EPERM), _) => "refused with EPERM, as a container's seccomp profile does (Docker's and containerd's defaults block io_uring): allow io_uring_setup, io_uring_enter and io_uring_register in the profile (deploy/seccomp-io_uring.json is the rule), or run with seccomp=unconfined".to_owned(),
         (Some(libc::ENOSYS), _) => "this kernel was built without it (or a sandbox such as gVisor hides it)".to_owned(),
         (Some(libc::ENOMEM), _) => "not enough locked memory for a ring: raise `ulimit -l`".to_owned(),
         _ => error.to_string(),

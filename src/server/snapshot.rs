@@ -119,15 +119,15 @@ fn tc_url(shard: &Shard, id: ClientId) -> String {
 fn feed<W: Wire>(feed: &Feed<W>) -> FeedSnapshot {
     let (vhost, app, stream) = names(feed.key());
     let mut drops = Tally::default();
-    drops.add_many(DropReason::EdgeLagged, feed.gaps());
-    drops.add_many(DropReason::QueueLength, feed.jumps());
+    drops.add_many(DropReason::EdgeLagged, feed.counters().gaps);
+    drops.add_many(DropReason::QueueLength, feed.counters().dropped_units);
     FeedSnapshot {
         vhost,
         app,
         stream,
         format: format(feed.format()),
         viewers: feed.viewers().len() as u32,
-        send_bytes: feed.sent_bytes(),
+        send_bytes: feed.counters().sent_bytes,
         send_kbps_30s: feed.rate().kbps_30s(),
         lag: feed.lag().clone(),
         drops,
@@ -174,7 +174,7 @@ fn client(
         recv_kbps_30s,
         lag_ms,
         queued_bytes: behind + client.conn().unacked_bytes() as u64,
-        drops: cursor.map_or(0, |viewer| u64::from(viewer.counters.dropped_units)),
+        drops: cursor.map_or(0, |viewer| viewer.counters.dropped_units),
         jumps: cursor.map_or(0, |viewer| u64::from(viewer.counters.jumps)),
     })
 }
@@ -186,10 +186,9 @@ fn counters(shard: &Shard) -> ShardCounters {
     let hub = shard.hub.borrow();
     let known = clients.values().filter(|client| client.about(|_| ()).is_some()).count() as u64;
     let mut drops = Tally::default();
-    for feed in hub.feeds() {
-        drops.add_many(DropReason::EdgeLagged, feed.gaps());
-        drops.add_many(DropReason::QueueLength, feed.jumps());
-    }
+    let feeds = hub.feed_counters();
+    drops.add_many(DropReason::EdgeLagged, feeds.gaps);
+    drops.add_many(DropReason::QueueLength, feeds.dropped_units);
     drops.add_many(DropReason::ChannelFull, engine.mail_full.get());
     ShardCounters {
         connections: clients.len() as u64,
@@ -199,7 +198,7 @@ fn counters(shard: &Shard) -> ShardCounters {
         recv_bytes: totals.recv_bytes + clients.values().map(|client| client.recv_bytes()).sum::<u64>(),
         send_bytes: totals.sent_bytes + clients.values().map(|client| client.sent_bytes()).sum::<u64>(),
         recv_messages: totals.recv_messages,
-        send_messages: 0,
+        sends: feeds.sends,
         tick_ms: shard.tick_ms(),
         loop_stalls: engine.loop_stalls.get(),
         loop_stall_max_us: engine.longest_turn_us.get(),

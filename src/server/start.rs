@@ -22,10 +22,8 @@ const MASTER_TURN: Duration = Duration::from_millis(500);
 const DRAIN_LIMIT: Duration = Duration::from_secs(3600);
 
 /// Runs a server until a signal ends it.
-pub fn serve(config: Config, log: &LogHandle) -> Exit {
-    let Ok(signals) = Signals::block().inspect_err(|error| log::error!("{error}")) else {
-        return Exit::Internal;
-    };
+/// The signals must have been blocked before the log's thread was started.
+pub fn serve(config: Config, signals: &Signals, log: &LogHandle) -> Exit {
     let limits = match preflight::preflight() {
         Ok(limits) => limits,
         Err(missing) => {
@@ -63,7 +61,7 @@ pub fn serve(config: Config, log: &LogHandle) -> Exit {
     };
     *process.ports.write().unwrap_or_else(PoisonError::into_inner) = running.ports().to_vec();
     announce(&process, plan.shards());
-    preside(&process, &running, &signals, log);
+    preside(&process, &running, signals, log);
     let lost = running.join().into_iter().filter(|(_, ended)| *ended == Ended::Panicked).count();
     log::info!("stopped");
     if lost == 0 { Exit::Success } else { Exit::Internal }

@@ -51,16 +51,38 @@ pub struct Feed<W> {
     hold_until_ms: Option<u64>,
     /// The owner will not send this format.
     refused: bool,
-    gaps: u64,
-    /// Feed bytes sent to viewers that have left, and to those here.
-    pub(super) sent_bytes: u64,
+    pub(super) counters: FeedCounters,
     pieces: Vec<super::pump::Piece>,
     rate: Rate,
     lag: LagHistogram,
     lag_observed_ms: u64,
     unsent_bytes: u32,
-    /// Jumps of viewers that have left, and of those here.
-    pub(super) jumps: u64,
+}
+
+/// What a feed counts, viewers that have left included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FeedCounters {
+    /// Feed bytes sent.
+    pub sent_bytes: u64,
+    /// Writes to viewers.
+    pub sends: u64,
+    /// Times a viewer fell behind and jumped.
+    pub jumps: u64,
+    /// Units that viewers did not get in those jumps, as far as they were still here to be counted.
+    pub dropped_units: u64,
+    /// Times blocks were dropped on the way here because this shard did not keep up.
+    pub gaps: u64,
+}
+
+impl FeedCounters {
+    /// Adds another feed's.
+    pub fn add(&mut self, other: &FeedCounters) {
+        self.sent_bytes += other.sent_bytes;
+        self.sends += other.sends;
+        self.jumps += other.jumps;
+        self.dropped_units += other.dropped_units;
+        self.gaps += other.gaps;
+    }
 }
 
 /// How many bytes of blocks an item carried: to be credited to the owner.
@@ -87,14 +109,12 @@ impl<W: Wire> Feed<W> {
             wish_ms,
             hold_until_ms: None,
             refused: false,
-            gaps: 0,
-            sent_bytes: 0,
+            counters: FeedCounters::default(),
             pieces: Vec::new(),
             rate: Rate::default(),
             lag: LagHistogram::default(),
             lag_observed_ms: 0,
             unsent_bytes: UNSENT_MIN_BYTES,
-            jumps: 0,
         }
     }
 
@@ -123,14 +143,9 @@ impl<W: Wire> Feed<W> {
         self.live.is_some()
     }
 
-    /// Times blocks were dropped on the way here because this shard did not keep up.
-    pub fn gaps(&self) -> u64 {
-        self.gaps
-    }
-
-    /// Feed bytes sent on this shard.
-    pub fn sent_bytes(&self) -> u64 {
-        self.sent_bytes
+    /// What was counted here since the feed began.
+    pub fn counters(&self) -> FeedCounters {
+        self.counters
     }
 
     /// Feed bytes sent on this shard, as a rate.
@@ -146,11 +161,6 @@ impl<W: Wire> Feed<W> {
     /// How far viewers were behind live, each observed once a second.
     pub fn lag(&self) -> &LagHistogram {
         &self.lag
-    }
-
-    /// Times viewers here fell behind and jumped.
-    pub fn jumps(&self) -> u64 {
-        self.jumps
     }
 
     /// Bytes of the feed that a viewer has not been given yet.
@@ -221,7 +231,7 @@ impl<W: Wire> Feed<W> {
             self.prelude = Arc::clone(&block.prelude);
         }
         if self.log.push(block) == Pushed::AfterGap {
-            self.gaps += 1;
+            self.counters.gaps += 1;
         }
         if self.log.bytes() > self.settings.feed_max_bytes {
             self.trim();
@@ -247,7 +257,7 @@ impl<W: Wire> Feed<W> {
     /// Housekeeping, four times a second: retention, and the end of a hold.
     pub fn sweep(&mut self, now_ms: u64) {
         self.trim();
-        self.rate.tick(now_ms, self.sent_bytes);
+        self.rate.tick(now_ms, self.counters.sent_bytes);
         self.bound_unsent();
         if now_ms.saturating_sub(self.lag_observed_ms) >= LAG_OBSERVED_MS {
             self.lag_observed_ms = now_ms;
@@ -359,14 +369,17 @@ impl<W: Wire> Feed<W> {
         viewer.mode = mode;
         viewer.offset = to;
         viewer.counters.jumps += 1;
-        self.jumps += 1;
+        self.counters.jumps += 1;
         viewer.allowance_ms = 0;
         let skipped = self
             .log
             .block_at(from)
             .map_or(i64::from(self.settings.queue_length_ms), |_| self.lag_at(from) - self.lag_at(to));
+        let dropped = self.log.units_between(from, to);
+        self.counters.dropped_units += dropped;
         if let Some(viewer) = self.viewers.get_mut(slot) {
             viewer.counters.skipped_ms += skipped.max(0) as u64;
+            viewer.counters.dropped_units += dropped;
         }
         self.refresh_prelude(slot);
     }

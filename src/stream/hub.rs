@@ -9,7 +9,7 @@
 
 use super::block::sealed_bytes;
 use super::encode::Format;
-use super::feed::{Charged, Feed};
+use super::feed::{Charged, Feed, FeedCounters};
 use super::output::{WINDOW_MIN_BYTES, next_tick};
 use super::owned::{FeedPosts, Stream, Verdict};
 use super::post::{Epoch, FeedItem, Post, SourceId, StreamKey, Sub};
@@ -87,6 +87,8 @@ pub struct Hub<W> {
     auto_ms: u32,
     scratch: FeedPosts,
     memory_bytes: u64,
+    /// Counters of feeds that are no more.
+    gone: FeedCounters,
 }
 
 impl<W: Wire> Hub<W> {
@@ -111,6 +113,7 @@ impl<W: Wire> Hub<W> {
             auto_ms: 0,
             scratch: Vec::new(),
             memory_bytes: u64::MAX,
+            gone: FeedCounters::default(),
         }
     }
 
@@ -207,6 +210,7 @@ impl<W: Wire> Hub<W> {
         let viewer = feed.viewers.try_remove(id.slot)?;
         if feed.viewers.is_empty() {
             let feed = self.feeds.remove(id.feed);
+            self.gone.add(&feed.counters());
             let (key, format, sub) = (feed.key, feed.format, feed.sub);
             self.feed_at.remove(&(Arc::clone(&key), format));
             self.dirty_feeds.retain(|at| *at != id.feed);
@@ -389,6 +393,15 @@ impl<W: Wire> Hub<W> {
             self.feeds.get(*at).filter(|feed| feed.is_live())
         };
         formats.into_iter().any(|format| live(format).is_some())
+    }
+
+    /// What all feeds of this shard counted since its start.
+    pub fn feed_counters(&self) -> FeedCounters {
+        let mut all = self.gone;
+        for (_, feed) in &self.feeds {
+            all.add(&feed.counters());
+        }
+        all
     }
 
     /// The feeds of this shard.

@@ -190,6 +190,17 @@ impl Log {
         self.blocks.get(at).is_some_and(|block| block.start <= offset).then_some(at)
     }
 
+    /// How many units stand between two offsets, as far as they are here.
+    pub fn units_between(&self, from: LogOffset, to: LogOffset) -> u64 {
+        let first = self.blocks.partition_point(|block| block.end() <= from);
+        let passed = self.blocks.iter().skip(first).take_while(|block| block.start < to);
+        let within = |block: &Arc<Block>| {
+            let at = |offset: LogOffset| block.unit_at(offset.max(block.start)).unwrap_or(block.units.len());
+            at(to).saturating_sub(at(from)) as u64
+        };
+        passed.map(within).sum()
+    }
+
     /// The newest keyframe strictly ahead of `offset`.
     pub fn key_ahead(&self, offset: LogOffset) -> Option<Key> {
         self.newest_key().filter(|key| key.offset > offset)

@@ -97,6 +97,7 @@ impl<W: Wire> Feed<W> {
                 return self.caught_up(slot);
             }
             *budget -= 1;
+            self.counters.sends += 1;
             match self.send_to(slot) {
                 Served::More => {}
                 other => return other,
@@ -161,14 +162,14 @@ impl<W: Wire> Feed<W> {
             }
         };
         viewer.counters.sent_bytes += sent as u64;
-        self.sent_bytes += sent as u64;
+        self.counters.sent_bytes += sent as u64;
         if sent == bytes.len() {
             viewer.offset = block.end();
             viewer.allowance_ms = 0;
             return if viewer.ends_at.is_some() { Served::More } else { Served::InStep };
         }
         let (rest, next) = rest_of_unit(block, (from + sent) as u32, 0);
-        park(viewer, rest, next, &mut self.sent_bytes);
+        park(viewer, rest, next, &mut self.counters.sent_bytes);
         Served::Away
     }
 
@@ -266,12 +267,12 @@ impl<W: Wire> Feed<W> {
                 viewer.prelude = block.prelude.version;
             }
             viewer.counters.sent_bytes += length.min(sent) as u64;
-            self.sent_bytes += length.min(sent) as u64;
+            self.counters.sent_bytes += length.min(sent) as u64;
             if sent < length {
                 let tail = if viewer.wanted.bare { CHUNK_TAIL as u32 } else { 0 };
                 // A piece is one unit, or whole units: the rest of the unit in flight ends at or before `to`.
                 let (rest, next) = rest_of_unit(block, piece.from + sent as u32, tail);
-                park(viewer, rest, next, &mut self.sent_bytes);
+                park(viewer, rest, next, &mut self.counters.sent_bytes);
                 return Served::Away;
             }
             sent -= if sent == usize::MAX { 0 } else { length };

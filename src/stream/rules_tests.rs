@@ -235,7 +235,7 @@ fn a_window_that_is_full_drops_to_the_next_keyframe() {
         }
     }
     assert_eq!(posted, [true, true, false, false, true], "overdrawn once, then dropped to the keyframe");
-    assert_eq!(bench.feed.gaps(), 1);
+    assert_eq!(bench.feed.counters().gaps, 1);
 }
 
 #[test]

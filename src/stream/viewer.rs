@@ -35,7 +35,7 @@ pub struct ViewerCounters {
     /// Media lost in those jumps, in ms.
     pub skipped_ms: u64,
     /// Units it did not get in those jumps, as far as they were still here to be counted.
-    pub dropped_units: u32,
+    pub dropped_units: u64,
     /// Furthest it has been behind live, in ms.
     pub worst_lag_ms: u32,
 }

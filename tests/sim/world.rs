@@ -726,7 +726,7 @@ impl World {
             s.feed_max_bytes > 4 << 20 && u64::from(s.queue_length_ms) > 3 * self.worst_stall_ms + 1_500
         });
         if roomy && !self.fat && jumps > 0 {
-            violated("healthy", format!("viewer {n} jumped {jumps} times, {} gaps", feed.gaps()));
+            violated("healthy", format!("viewer {n} jumped {jumps} times, {} gaps", feed.counters().gaps));
         }
         let step = self.settings.iter().map(|s| match s.cadence {
             Cadence::Fixed { ms } => ms.max(s.send_min_interval_ms),

@@ -29,13 +29,13 @@ impl Encode for Flv {
     fn flush(&mut self, _: &Prelude, _: &mut OpenBlock) {}
 }
 
-/// The file header and metadata at first, and the sequence headers; after a jump the sequence headers only.
+/// Metadata and sequence headers; at first the file header before them.
 pub fn prelude(prelude: &Prelude, start: &Start, out: &mut Vec<u8>) {
     if start.first {
         write_header(prelude.has_audio, prelude.has_video, out);
-        if let Some(metadata) = &prelude.metadata {
-            write_tag(Kind::Data, WireTime(0), metadata, out);
-        }
+    }
+    if let Some(metadata) = &prelude.metadata {
+        write_tag(Kind::Data, WireTime(0), metadata, out);
     }
     for header in &prelude.headers {
         write_tag(header.kind, start.time.wire(), &header.payload, out);

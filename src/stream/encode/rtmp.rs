@@ -52,10 +52,10 @@ impl Encode for Rtmp {
     fn flush(&mut self, _prelude: &Prelude, _out: &mut OpenBlock) {}
 }
 
-/// A viewer's prelude: metadata (only at its start), then the headers, audio before video as SRS.
+/// A viewer's prelude: metadata, then the headers, audio before video as SRS.
 pub fn prelude(prelude: &Prelude, start: &Start, chunk_bytes: u32, out: &mut Vec<u8>) {
     let time = start.time.wire();
-    if let Some(metadata) = prelude.metadata.as_ref().filter(|_| start.first) {
+    if let Some(metadata) = &prelude.metadata {
         write(out, Kind::Data, WireTime(0), metadata, chunk_bytes);
     }
     for header in &prelude.headers {

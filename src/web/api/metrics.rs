@@ -86,8 +86,8 @@ fn shard_families(out: &mut Exposition, shards: &[ShardSnapshot]) {
         ("srs_shard_receive_messages_total", Kind::Counter, "Media messages received.", |s| {
             s.counters.recv_messages.into()
         }),
-        ("srs_shard_send_messages_total", Kind::Counter, "Media messages sent, per viewer.", |s| {
-            s.counters.send_messages.into()
+        ("srs_shard_sends_total", Kind::Counter, "Writes to viewers, each of one or more messages.", |s| {
+            s.counters.sends.into()
         }),
         ("srs_shard_tick_seconds", Kind::Gauge, "Step at which the pumps run, 0 is every turn.", |s| {
             seconds(s.counters.tick_ms.into()).into()

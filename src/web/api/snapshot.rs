@@ -313,8 +313,8 @@ pub struct ShardCounters {
     pub send_bytes: u64,
     /// Media messages received from publishers.
     pub recv_messages: u64,
-    /// Media messages sent, one per message and viewer.
-    pub send_messages: u64,
+    /// Writes to viewers; each may carry several messages.
+    pub sends: u64,
     /// Interval at which the pumps run now; 0 at the end of each turn.
     pub tick_ms: u32,
     /// Turns that took longer than they may.
