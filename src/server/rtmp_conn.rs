@@ -41,8 +41,11 @@ pub async fn serve(shard: &Rc<Shard>, client: &Rc<Client>) {
             client.signalled().await;
             conn.resume()
         } else {
-            match client.read(|bytes| conn.take(bytes)).await {
-                Ok(Some(taken)) => taken,
+            // A signal: the owner has ended its publish, maybe because nothing comes from it any more.
+            let read = client.read_or_signal(|bytes| conn.take(bytes)).await;
+            match read {
+                Ok(Some(Some(taken))) => taken,
+                Ok(Some(None)) => conn.resume(),
                 Ok(None) => return client.note_reason(CloseReason::PeerClosed),
                 Err(_) => return client.note_reason(CloseReason::PeerReset),
             }
