@@ -198,6 +198,7 @@ impl<W: Wire> Feed<W> {
                 self.log.begin_publish();
             }
             FeedItem::Refused => self.refused = true,
+            FeedItem::Failed => self.close_all(CloseReason::Panic),
             FeedItem::Unpublished { .. } => {}
         }
         charged

@@ -7,6 +7,8 @@
 //! A packet's way: [`Hub::media`] → [`Post::Media`] → [`Stream::media`] → [`Stream::tick`] → [`Post::Feed`] →
 //! [`Feed::take`] → [`Feed::pump`].
 
+mod isolation;
+
 use super::encode::Format;
 use super::feed::{Charged, Feed};
 use super::output::next_tick;
@@ -18,6 +20,7 @@ use super::wire::Wire;
 use crate::formats::message::Message;
 use crate::stats::reason::CloseReason;
 use ahash::RandomState;
+use isolation::caught;
 use slab::Slab;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -82,6 +85,7 @@ pub struct Hub<W> {
     epochs: u32,
     auto_ms: u32,
     scratch: FeedPosts,
+    panics: u64,
 }
 
 impl<W: Wire> Hub<W> {
@@ -105,6 +109,7 @@ impl<W: Wire> Hub<W> {
             epochs: 0,
             auto_ms: 0,
             scratch: Vec::new(),
+            panics: 0,
         }
     }
 
@@ -192,7 +197,10 @@ impl<W: Wire> Hub<W> {
         if feed.viewers.is_empty() {
             let feed = self.feeds.remove(id.feed);
             let (key, format, sub) = (feed.key, feed.format, feed.sub);
-            self.feed_at.remove(&(Arc::clone(&key), format));
+            let place = (Arc::clone(&key), format);
+            if self.feed_at.get(&place) == Some(&id.feed) {
+                self.feed_at.remove(&place);
+            }
             self.dirty_feeds.retain(|at| *at != id.feed);
             let owner = (self.owner_of)(&key);
             self.post(owner, Post::Unsubscribe { key, format, sub });
@@ -232,6 +240,15 @@ impl<W: Wire> Hub<W> {
 
     /// A post from a peer's hub.
     pub fn take(&mut self, from: u16, post: Post, now_ms: u64) {
+        let charge = self.charge(&post);
+        if caught(|| self.handle(from, post, now_ms)).is_none()
+            && let Some(charge) = charge
+        {
+            self.fail(from, charge);
+        }
+    }
+
+    fn handle(&mut self, from: u16, post: Post, now_ms: u64) {
         match post {
             Post::Publish { key, source, client, settings } => {
                 self.on_publish(from, key, source, client, &settings, now_ms)
@@ -261,7 +278,11 @@ impl<W: Wire> Hub<W> {
         self.settle(now_ms);
         for at in std::mem::take(&mut self.busy_streams) {
             let Some(stream) = self.streams.get_mut(at) else { continue };
-            let next = stream.tick(now_ms, &mut self.scratch);
+            let Some(next) = caught(|| stream.tick(now_ms, &mut self.scratch)) else {
+                let key = Arc::clone(stream.key());
+                self.fail_stream(&key);
+                continue;
+            };
             self.mail_feed_posts(at);
             if let Some(next) = next {
                 self.busy_streams.push(at);
@@ -288,7 +309,11 @@ impl<W: Wire> Hub<W> {
                 self.dirty_feeds.push(at);
                 continue;
             }
-            feed.pump(now_ms.max(due_ms)); // a moment early: this tick is done
+            // A moment early: this tick is done.
+            if caught(|| feed.pump(now_ms.max(due_ms))).is_none() {
+                self.fail_feed(at);
+                continue;
+            }
             if feed.dirty {
                 end.again |= interval_ms == 0 || feed.pump_at > 0;
                 if interval_ms > 0 {
@@ -305,16 +330,23 @@ impl<W: Wire> Hub<W> {
 
     /// Housekeeping, four times a second.
     pub fn sweep(&mut self, now_ms: u64) {
+        let (mut failed_streams, mut failed_feeds) = (Vec::new(), Vec::new());
         for (_, stream) in &mut self.streams {
-            stream.sweep(now_ms);
+            if caught(|| stream.sweep(now_ms)).is_none() {
+                failed_streams.push(Arc::clone(stream.key()));
+            }
         }
         for (at, feed) in &mut self.feeds {
-            feed.sweep(now_ms);
+            if caught(|| feed.sweep(now_ms)).is_none() {
+                failed_feeds.push(at);
+            }
             if feed.dirty && !feed.listed {
                 feed.listed = true;
                 self.dirty_feeds.push(at);
             }
         }
+        failed_streams.iter().for_each(|key| self.fail_stream(key));
+        failed_feeds.into_iter().for_each(|at| self.fail_feed(at));
     }
 
     /// Posts for peers, in order.
@@ -473,6 +505,9 @@ impl<W: Wire> Hub<W> {
     fn on_feed(&mut self, from: u16, key: StreamKey, format: Format, sub: Sub, item: FeedItem, now_ms: u64) {
         let at = self.feed_at.get(&(Arc::clone(&key), format)).copied();
         let Some(at) = at.filter(|at| self.feeds[*at].sub == sub) else { return };
+        if matches!(item, FeedItem::Failed) {
+            return self.retire_feed(at);
+        }
         let Charged(bytes) = self.feeds[at].take(item, now_ms);
         self.mark_feed(at);
         if bytes > 0 {
