@@ -194,6 +194,8 @@ impl RtmpConn<'_> {
 
     /// The vhost of a stream; None if the client was refused.
     fn resolve(&mut self, name: &StreamName) -> Option<Arc<VhostPlan>> {
+        #[cfg(feature = "fault-injection")]
+        crate::faults::in_connection(&name.stream);
         let vhost = self.shard.process.vhost(&name.vhost).cloned();
         if vhost.is_none() {
             self.refuse(Refusal::Denied("no such vhost"), CloseReason::VhostUnknown);
