@@ -71,6 +71,8 @@
 pub mod caster;
 pub mod cli;
 pub mod config;
+#[cfg(feature = "fault-injection")]
+pub mod faults;
 pub mod formats;
 pub mod http;
 pub mod logging;

@@ -2,17 +2,12 @@
 //! Method: the real binary with its demo stream, and Debian's headless Chromium; what is asserted is what the
 //! video element itself says: its time, its decoded frames, its buffer.
 
-#[path = "support/chromium.rs"]
-mod chromium;
+mod support;
 
-use chromium::Chromium;
-use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-use std::{fs, thread};
+use support::PATIENCE;
+use support::chromium::Chromium;
+use support::server::{Server, Setup};
 
-const PATIENCE: Duration = Duration::from_secs(20);
 const STATE: &str = "JSON.stringify({ phase: document.getElementById('stage')?.dataset.phase, \
     word: document.getElementById('word')?.textContent, time: document.getElementById('video')?.currentTime })";
 const VIDEO: &str = "document.getElementById('video')";
@@ -20,8 +15,8 @@ const PLAYING: &str = "document.getElementById('stage')?.dataset.phase === 'play
 
 #[test]
 fn the_demo_plays_in_a_browser_near_the_live_edge() {
-    let server = Server::start();
-    let mut browser = Chromium::open(&server.url("/"));
+    let server = start();
+    let mut browser = Chromium::open(&server.http("/"));
     browser.wait_for(PLAYING, PATIENCE, STATE);
     let frames = format!("{VIDEO}.getVideoPlaybackQuality().totalVideoFrames");
     // Past the jump that follows the burst of the first GOP.
@@ -40,14 +35,14 @@ fn the_demo_plays_in_a_browser_near_the_live_edge() {
     let codec = "document.getElementById('codec').textContent === 'H.264 + AAC'";
     browser.wait_for(codec, PATIENCE, "document.getElementById('facts').textContent");
     let url = "document.querySelector('#urls code').textContent";
-    assert_eq!(browser.evaluate(url), format!("rtmp://127.0.0.1:{}/live/demo", server.rtmp_port));
+    assert_eq!(browser.evaluate(url), server.rtmp("demo"));
     assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
 }
 
 #[test]
 fn a_codec_the_browser_lacks_is_named() {
-    let server = Server::start();
-    let mut browser = Chromium::open(&server.url("/_live/"));
+    let server = start();
+    let mut browser = Chromium::open(&server.http("/_live/"));
     browser.wait_for(PLAYING, PATIENCE, STATE);
     // Stands in for a browser without H.264: the page asks nothing but this.
     browser.evaluate("MediaSource.isTypeSupported = (mime) => !mime.includes('avc1')");
@@ -58,62 +53,7 @@ fn a_codec_the_browser_lacks_is_named() {
     browser.wait_for(marked, PATIENCE, STATE);
 }
 
-/// The real server with the demo on, on ports of its own.
-struct Server {
-    child: Child,
-    config: PathBuf,
-    rtmp_port: u16,
-    http_port: u16,
-}
-
-impl Server {
-    fn start() -> Server {
-        let [rtmp_port, http_port] = free_ports();
-        let config = std::env::temp_dir().join(format!("srs-shard-browser-{http_port}.toml"));
-        let toml = format!(
-            "listen = [\"127.0.0.1:{rtmp_port}\"]\n\
-             demo = true\n\
-             [http_server]\n\
-             enabled = true\n\
-             listen = [\"127.0.0.1:{http_port}\"]\n\
-             [vhost.__defaultVhost__.http_remux]\n\
-             enabled = true\n\
-             mount = [\"[vhost]/[app]/[stream].flv\", \"[vhost]/[app]/[stream].live.mp4\"]\n"
-        );
-        fs::write(&config, toml).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_srs-shard"))
-            .arg("-c")
-            .arg(&config)
-            .stdout(Stdio::null())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
-        let mut server = Server { child, config, rtmp_port, http_port };
-        let end = Instant::now() + PATIENCE;
-        while TcpStream::connect(("127.0.0.1", http_port)).is_err() {
-            if let Ok(Some(status)) = server.child.try_wait() {
-                panic!("the server ended: {status}");
-            }
-            assert!(Instant::now() < end, "the server does not listen");
-            thread::sleep(Duration::from_millis(50));
-        }
-        server
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.http_port)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_file(&self.config);
-    }
-}
-
-fn free_ports() -> [u16; 2] {
-    let held = [(); 2].map(|()| TcpListener::bind(("127.0.0.1", 0)).unwrap());
-    held.map(|listener| listener.local_addr().unwrap().port())
+/// With the demo on.
+fn start() -> Server {
+    Setup::new(1).top("demo = true").start()
 }

@@ -17,9 +17,12 @@ use crate::web::api::snapshot::{ClientId, ClientKind, FeedFormat};
 use bytes::Bytes;
 use shards::{Class, Sent, TcpConn, TcpTuning};
 use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
+use std::pin::pin;
 use std::rc::{Rc, Weak};
+use std::task::Poll;
 use std::time::Duration;
 
 /// Private bytes that may wait for a peer, a single prelude aside: a peer that asks and does not listen is
@@ -134,6 +137,16 @@ impl Client {
             f(bytes)
         };
         self.conn.read(counted).await
+    }
+
+    /// The same, but a signal ends the wait: None within.
+    pub async fn read_or_signal<R>(&self, f: impl FnOnce(&[u8]) -> R) -> io::Result<Option<Option<R>>> {
+        let (mut read, mut signal) = (pin!(self.read(f)), pin!(self.signalled()));
+        poll_fn(|cx| match signal.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Ok(Some(None))),
+            Poll::Pending => read.as_mut().poll(cx).map_ok(|taken| taken.map(Some)),
+        })
+        .await
     }
 
     /// Bytes received.

@@ -38,8 +38,11 @@ pub async fn serve(shard: &Rc<Shard>, client: &Rc<Client>) {
             client.signalled().await;
             conn.resume()
         } else {
-            match client.read(|bytes| conn.take(bytes)).await {
-                Ok(Some(taken)) => taken,
+            // A signal: the owner has ended its publish, maybe because nothing comes from it any more.
+            let read = client.read_or_signal(|bytes| conn.take(bytes)).await;
+            match read {
+                Ok(Some(Some(taken))) => taken,
+                Ok(Some(None)) => conn.resume(),
                 Ok(None) => return client.note_reason(CloseReason::PeerClosed),
                 Err(_) => return client.note_reason(CloseReason::PeerReset),
             }
@@ -184,6 +187,8 @@ impl RtmpConn<'_> {
 
     /// The vhost of a stream; None if the client was refused.
     fn resolve(&mut self, name: &StreamName) -> Option<Arc<VhostPlan>> {
+        #[cfg(feature = "fault-injection")]
+        crate::faults::in_connection(&name.stream);
         let vhost = self.shard.process.vhost(&name.vhost).cloned();
         if vhost.is_none() {
             self.refuse(Refusal::Denied("no such vhost"), CloseReason::VhostUnknown);

@@ -204,7 +204,7 @@ fn counters(shard: &Shard) -> ShardCounters {
         loop_stall_max_us: engine.longest_turn_us.get(),
         busy_permille: shard.busy_permille.get(),
         feed_bytes: hub.feeds().map(|feed| feed.log().bytes() as u64).sum(),
-        panics: engine.panics.get(),
+        panics: engine.panics.get() + hub.panics(),
         drops,
         closes: totals.closes.clone(),
     }

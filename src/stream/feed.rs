@@ -180,7 +180,8 @@ impl<W: Wire> Feed<W> {
     pub fn join(&mut self, wire: W, wanted: Wanted) -> usize {
         self.dirty = true;
         wire.bound_unsent(self.unsent_bytes);
-        self.viewers.insert(Viewer::new(wire, wanted))
+        let early = !self.has_begun();
+        self.viewers.insert(Viewer { early, ..Viewer::new(wire, wanted) })
     }
 
     /// What the owner sent.
@@ -195,6 +196,7 @@ impl<W: Wire> Feed<W> {
                 for block in blocks {
                     self.log.push(block);
                 }
+                self.note_early();
             }
             FeedItem::Block { epoch, block } => {
                 charged = Charged(block.bytes.len());
@@ -205,6 +207,7 @@ impl<W: Wire> Feed<W> {
             FeedItem::Published { epoch } => {
                 self.live = Some(epoch);
                 self.log.begin_publish();
+                self.note_early();
                 self.hold_until_ms = None;
             }
             FeedItem::Unpublished { epoch } if self.live == Some(epoch) => {
@@ -221,6 +224,7 @@ impl<W: Wire> Feed<W> {
                 self.log.begin_publish();
             }
             FeedItem::Refused => self.refused = true,
+            FeedItem::Failed => self.close_all(CloseReason::Panic),
             FeedItem::Unpublished { .. } => {}
         }
         charged
@@ -314,15 +318,17 @@ impl<W: Wire> Feed<W> {
         if self.refused {
             return self.close(slot, CloseReason::MemoryBudget);
         }
-        if self.live.is_none() || !self.log.has_begun() || !self.settled() {
+        if !self.has_begun() || !self.settled() {
             return;
         }
         let Some(live) = self.log.live_time() else { return };
+        let has_video = self.has_video();
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
         let end = self.log.end();
         let (offset, mode) = match self.log.newest_key() {
             Some(key) if self.settings.gop_cache => (key.offset, Mode::Step),
-            _ if self.prelude.has_video => (end, Mode::Audio),
+            _ if has_video => (end, Mode::Audio),
+            _ if viewer.early => (self.log.offset_from(MediaTime(i64::MIN)), Mode::Step),
             _ if self.settings.fast_cache_ms > 0 => {
                 (self.log.offset_from(MediaTime(live.0 - i64::from(self.settings.fast_cache_ms))), Mode::Step)
             }
@@ -338,6 +344,23 @@ impl<W: Wire> Feed<W> {
             viewer.started = true;
             viewer.allowance_ms = u32::try_from(behind).unwrap_or(u32::MAX);
             viewer.until = viewer.wanted.duration_ms.map(|ms| MediaTime(place.time.0 + i64::from(ms)));
+        }
+    }
+
+    /// Whether pictures are to be waited for: not in a format of sound alone, whatever the stream has.
+    fn has_video(&self) -> bool {
+        self.prelude.has_video && !matches!(self.format, Format::Aac | Format::Mp3)
+    }
+
+    fn has_begun(&self) -> bool {
+        self.live.is_some() && self.log.has_begun()
+    }
+
+    /// A publish begins, or the first item tells how far one is: who waits now is early, or late.
+    fn note_early(&mut self) {
+        let early = !self.has_begun();
+        for (_, viewer) in self.viewers.iter_mut().filter(|(_, viewer)| viewer.mode == Mode::Waiting) {
+            viewer.early = early;
         }
     }
 
@@ -357,7 +380,7 @@ impl<W: Wire> Feed<W> {
     /// Moves a viewer that fell behind: to the newest keyframe ahead, or to the live end, with audio until
     /// the next one. Only ever forward.
     pub(super) fn jump(&mut self, slot: usize) {
-        let has_video = self.prelude.has_video;
+        let has_video = self.has_video();
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
         let from = viewer.offset;
         let (to, mode) = match (viewer.ends_at, self.log.key_ahead(from)) {
@@ -451,6 +474,12 @@ impl<W: Wire> Feed<W> {
     pub(super) fn return_pieces(&mut self, mut pieces: Vec<super::pump::Piece>) {
         pieces.clear();
         self.pieces = pieces;
+    }
+
+    /// Closes all viewers' connections.
+    pub(super) fn close_all(&mut self, reason: CloseReason) {
+        let slots: Vec<usize> = self.viewers.iter().map(|(slot, _)| slot).collect();
+        slots.into_iter().for_each(|slot| self.close(slot, reason));
     }
 
     /// Closes a viewer's connection.

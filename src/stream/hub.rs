@@ -4,27 +4,34 @@
 //! Everything between shards is a [`Post`], also when owner and viewer are on the same shard: there is one
 //! way for a packet, and the simulation walks it with several hubs in one thread.
 //!
+//! `publishers` and `owner` hold the handlers of the publishers' and the owner's side, `isolation` what a
+//! panic costs.
+//!
 //! A packet's way: [`Hub::media`] → [`Post::Media`] → [`Stream::media`] → [`Stream::tick`] → [`Post::Feed`] →
 //! [`Feed::take`] → [`Feed::pump`].
+
+mod isolation;
+mod owner;
+mod publishers;
 
 use super::block::sealed_bytes;
 use super::encode::Format;
 use super::feed::{Charged, Feed, FeedCounters};
 use super::output::{WINDOW_MIN_BYTES, next_tick};
-use super::owned::{FeedPosts, Stream, Verdict};
-use super::post::{Epoch, FeedItem, Post, SourceId, StreamKey, Sub};
+use super::owned::{FeedPosts, Stream};
+use super::post::{FeedItem, Post, SourceId, StreamKey, Sub};
 use super::settings::Settings;
 use super::viewer::{Viewer, Wanted};
 use super::wire::Wire;
-use crate::formats::message::Message;
 use crate::stats::reason::CloseReason;
 use ahash::RandomState;
+use isolation::caught;
+pub use publishers::PUBLISH_CREDIT_BYTES;
+use publishers::Source;
 use slab::Slab;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-/// Payload bytes a publisher may have on their way to the owner; the last message may overdraw it.
-pub const PUBLISH_CREDIT_BYTES: i64 = 256 << 10;
 /// Credit goes back when this part of a window has gathered: a wake-up of the other shard for every few bytes
 /// would cost more than the bytes.
 const CREDIT_PART: usize = 4;
@@ -59,14 +66,6 @@ pub struct TurnEnd {
     pub next_ms: Option<u64>,
 }
 
-struct Source {
-    serial: u32,
-    key: StreamKey,
-    owner: u16,
-    epoch: Option<Epoch>,
-    credit: i64,
-}
-
 /// See the module.
 pub struct Hub<W> {
     me: u16,
@@ -89,6 +88,7 @@ pub struct Hub<W> {
     memory_bytes: u64,
     /// Counters of feeds that are no more.
     gone: FeedCounters,
+    panics: u64,
 }
 
 impl<W: Wire> Hub<W> {
@@ -114,6 +114,7 @@ impl<W: Wire> Hub<W> {
             scratch: Vec::new(),
             memory_bytes: u64::MAX,
             gone: FeedCounters::default(),
+            panics: 0,
         }
     }
 
@@ -125,49 +126,6 @@ impl<W: Wire> Hub<W> {
     /// Whether the process's blocks are at their bound: newcomers are refused then, nobody is closed.
     pub fn is_full(&self) -> bool {
         sealed_bytes() >= self.memory_bytes
-    }
-
-    // ---- publishers connected to this shard ----
-
-    /// A connection asks to publish; [`Event::Granted`] or [`Event::Revoked`] answers.
-    pub fn publish(&mut self, key: &StreamKey, client: u64, settings: &Arc<Settings>) -> SourceId {
-        let owner = (self.owner_of)(key);
-        self.serials += 1;
-        let serial = self.serials;
-        let slot = self.sources.insert(Source {
-            serial,
-            key: Arc::clone(key),
-            owner,
-            epoch: None,
-            credit: PUBLISH_CREDIT_BYTES,
-        });
-        let source = SourceId { slot: slot as u32, serial };
-        self.post(
-            owner,
-            Post::Publish { key: Arc::clone(key), source, client, settings: Arc::clone(settings) },
-        );
-        source
-    }
-
-    /// What a publisher's connection read in one go. False: read no more from it until [`Event::Room`].
-    pub fn media(&mut self, source: SourceId, messages: Vec<Message>) -> bool {
-        let Some(from) = self.source(source) else { return true };
-        let Some(epoch) = from.epoch else { return true };
-        let bytes: usize = messages.iter().map(|message| message.payload.len()).sum();
-        from.credit -= bytes as i64;
-        let (room, owner, key) = (from.credit > 0, from.owner, Arc::clone(&from.key));
-        self.post(owner, Post::Media { key, epoch, messages });
-        room
-    }
-
-    /// A publisher's connection leaves, answered or not.
-    pub fn unpublish(&mut self, source: SourceId) {
-        let Some(gone) = self.remove_source(source) else { return };
-        let post = match gone.epoch {
-            Some(epoch) => Post::Unpublish { key: gone.key, epoch },
-            None => Post::Withdraw { key: gone.key, source },
-        };
-        self.post(gone.owner, post);
     }
 
     // ---- viewers connected to this shard ----
@@ -212,7 +170,10 @@ impl<W: Wire> Hub<W> {
             let feed = self.feeds.remove(id.feed);
             self.gone.add(&feed.counters());
             let (key, format, sub) = (feed.key, feed.format, feed.sub);
-            self.feed_at.remove(&(Arc::clone(&key), format));
+            let place = (Arc::clone(&key), format);
+            if self.feed_at.get(&place) == Some(&id.feed) {
+                self.feed_at.remove(&place);
+            }
             self.dirty_feeds.retain(|at| *at != id.feed);
             let owner = (self.owner_of)(&key);
             self.post(owner, Post::Unsubscribe { key, format, sub });
@@ -252,6 +213,15 @@ impl<W: Wire> Hub<W> {
 
     /// A post from a peer's hub.
     pub fn take(&mut self, from: u16, post: Post, now_ms: u64) {
+        let charge = self.charge(&post);
+        if caught(|| self.handle(from, post, now_ms)).is_none()
+            && let Some(charge) = charge
+        {
+            self.fail(from, charge);
+        }
+    }
+
+    fn handle(&mut self, from: u16, post: Post, now_ms: u64) {
         match post {
             Post::Publish { key, source, client, settings } => {
                 self.on_publish(from, key, source, client, &settings, now_ms)
@@ -281,7 +251,11 @@ impl<W: Wire> Hub<W> {
         self.settle(now_ms);
         for at in std::mem::take(&mut self.busy_streams) {
             let Some(stream) = self.streams.get_mut(at) else { continue };
-            let next = stream.tick(now_ms, &mut self.scratch);
+            let Some(next) = caught(|| stream.tick(now_ms, &mut self.scratch)) else {
+                let key = Arc::clone(stream.key());
+                self.fail_stream(&key);
+                continue;
+            };
             stream.listed = next.is_some();
             self.mail_feed_posts(at);
             if let Some(next) = next {
@@ -309,7 +283,11 @@ impl<W: Wire> Hub<W> {
                 self.dirty_feeds.push(at);
                 continue;
             }
-            feed.pump(now_ms.max(due_ms)); // a moment early: this tick is done
+            // A moment early: this tick is done.
+            if caught(|| feed.pump(now_ms.max(due_ms))).is_none() {
+                self.fail_feed(at);
+                continue;
+            }
             if feed.dirty {
                 end.again |= interval_ms == 0 || feed.pump_at > 0;
                 if interval_ms > 0 {
@@ -327,16 +305,23 @@ impl<W: Wire> Hub<W> {
     /// Housekeeping, four times a second.
     pub fn sweep(&mut self, now_ms: u64) {
         self.shed();
+        let (mut failed_streams, mut failed_feeds) = (Vec::new(), Vec::new());
         for (_, stream) in &mut self.streams {
-            stream.sweep(now_ms);
+            if caught(|| stream.sweep(now_ms)).is_none() {
+                failed_streams.push(Arc::clone(stream.key()));
+            }
         }
         for (at, feed) in &mut self.feeds {
-            feed.sweep(now_ms);
+            if caught(|| feed.sweep(now_ms)).is_none() {
+                failed_feeds.push(at);
+            }
             if feed.dirty && !feed.listed {
                 feed.listed = true;
                 self.dirty_feeds.push(at);
             }
         }
+        failed_streams.iter().for_each(|key| self.fail_stream(key));
+        failed_feeds.into_iter().for_each(|at| self.fail_feed(at));
     }
 
     /// Above the process's bound the coldest streams, those with the fewest viewers, lose their older GOP.
@@ -409,131 +394,14 @@ impl<W: Wire> Hub<W> {
         self.feeds.iter().map(|(_, feed)| feed)
     }
 
-    // ---- handlers on the owner ----
-
-    fn on_publish(
-        &mut self,
-        from: u16,
-        key: StreamKey,
-        source: SourceId,
-        client: u64,
-        settings: &Arc<Settings>,
-        now_ms: u64,
-    ) {
-        let at = self.stream_or_new(key, settings);
-        self.epochs += 1;
-        let epoch = Epoch(self.epochs);
-        let stream = &mut self.streams[at];
-        let verdict = stream.publish(epoch, from, source, client, settings, now_ms, &mut self.scratch);
-        self.mail_feed_posts(at);
-        match verdict {
-            Verdict::Granted { epoch, closed } => {
-                if let Some((shard, source, reason)) = closed {
-                    self.post(shard, Post::Revoked { source, reason });
-                }
-                self.post(from, Post::Granted { source, epoch });
-            }
-            Verdict::Refused(reason) => self.post(from, Post::Revoked { source, reason }),
-        }
-        self.forget_if_idle(at);
-    }
-
-    fn on_media(&mut self, from: u16, key: &str, epoch: Epoch, messages: Vec<Message>, now_ms: u64) {
-        let Some(at) = self.stream_at.get(key).copied() else { return };
-        let stream = &mut self.streams[at];
-        let source = stream.publisher().filter(|p| p.epoch == epoch && p.shard == from).map(|p| p.source);
-        let bytes = stream.media(epoch, messages, now_ms, &mut self.scratch);
-        self.mail_feed_posts(at);
-        self.mark_stream(at);
-        let owed = self.streams[at].owe_credit(bytes, PUBLISH_CREDIT_BYTES as usize / CREDIT_PART);
-        if let (Some(source), Some(bytes)) = (source, owed) {
-            self.post(from, Post::MediaCredit { source, bytes });
-        }
-    }
-
-    fn on_unpublish(&mut self, key: &str, epoch: Epoch) {
-        let Some(at) = self.stream_at.get(key).copied() else { return };
-        self.streams[at].unpublish(epoch, &mut self.scratch);
-        self.mail_feed_posts(at);
-        self.forget_if_idle(at);
-    }
-
-    fn on_withdraw(&mut self, from: u16, key: &str, source: SourceId) {
-        let publisher = self.stream(key).and_then(Stream::publisher);
-        if let Some(epoch) = publisher.filter(|p| p.shard == from && p.source == source).map(|p| p.epoch) {
-            self.on_unpublish(key, epoch);
-        }
-    }
-
-    #[allow(clippy::too_many_arguments)] // the fields of one post
-    fn on_subscribe(
-        &mut self,
-        from: u16,
-        key: StreamKey,
-        format: Format,
-        sub: Sub,
-        wish_ms: u32,
-        settings: &Arc<Settings>,
-        now_ms: u64,
-    ) {
-        let at = self.stream_or_new(key, settings);
-        self.streams[at].subscribe(format, from, sub, wish_ms, now_ms, &mut self.scratch);
-        self.mail_feed_posts(at);
-        self.mark_stream(at);
-    }
-
-    fn on_wish(&mut self, from: u16, key: &str, format: Format, wish_ms: u32) {
-        let Some(at) = self.stream_at.get(key).copied() else { return };
-        if let Some(subscriber) = self.streams[at].subscriber(format, from) {
-            subscriber.wish_ms = wish_ms;
-        }
-        self.mark_stream(at);
-    }
-
-    fn on_unsubscribe(&mut self, from: u16, key: &str, format: Format, sub: Sub) {
-        let Some(at) = self.stream_at.get(key).copied() else { return };
-        self.streams[at].unsubscribe(format, from, sub);
-        self.forget_if_idle(at);
-    }
-
-    fn on_feed_credit(&mut self, from: u16, key: &str, format: Format, sub: Sub, bytes: usize) {
-        let Some(at) = self.stream_at.get(key).copied() else { return };
-        if let Some(subscriber) = self.streams[at].subscriber(format, from).filter(|s| s.sub == sub) {
-            subscriber.in_flight = subscriber.in_flight.saturating_sub(bytes);
-        }
-    }
-
-    // ---- handlers on the publisher's shard ----
-
-    fn on_granted(&mut self, source: SourceId, epoch: Epoch) {
-        // A source that left meanwhile has sent Withdraw, which ends the publish.
-        if let Some(waiting) = self.source(source) {
-            waiting.epoch = Some(epoch);
-            self.events.push(Event::Granted(source));
-        }
-    }
-
-    fn on_revoked(&mut self, source: SourceId, reason: CloseReason) {
-        if self.remove_source(source).is_some() {
-            self.events.push(Event::Revoked(source, reason));
-        }
-    }
-
-    fn on_media_credit(&mut self, source: SourceId, bytes: usize) {
-        if let Some(to) = self.source(source) {
-            let stopped = to.credit <= 0;
-            to.credit += bytes as i64;
-            if stopped && to.credit > 0 {
-                self.events.push(Event::Room(source));
-            }
-        }
-    }
-
     // ---- handlers on a viewers' shard ----
 
     fn on_feed(&mut self, from: u16, key: StreamKey, format: Format, sub: Sub, item: FeedItem, now_ms: u64) {
         let at = self.feed_at.get(&(Arc::clone(&key), format)).copied();
         let Some(at) = at.filter(|at| self.feeds[*at].sub == sub) else { return };
+        if matches!(item, FeedItem::Failed) {
+            return self.retire_feed(at);
+        }
         let Charged(bytes) = self.feeds[at].take(item, now_ms);
         self.mark_feed(at);
         let owed = &mut self.feeds[at].owed;
@@ -545,15 +413,6 @@ impl<W: Wire> Hub<W> {
     }
 
     // ---- helpers ----
-
-    fn source(&mut self, id: SourceId) -> Option<&mut Source> {
-        self.sources.get_mut(id.slot as usize).filter(|source| source.serial == id.serial)
-    }
-
-    fn remove_source(&mut self, id: SourceId) -> Option<Source> {
-        self.source(id)?;
-        self.sources.try_remove(id.slot as usize)
-    }
 
     fn post(&mut self, to: u16, post: Post) {
         if to == self.me {

@@ -366,7 +366,11 @@ impl Stream {
         }
         let counters = &mut self.counters;
         match kind {
-            Kind::Video => counters.video_frames += 1,
+            Kind::Video => {
+                counters.video_frames += 1;
+                #[cfg(feature = "fault-injection")]
+                crate::faults::in_stream(&self.key, counters.video_frames);
+            }
             Kind::Audio => counters.audio_frames += 1,
             Kind::Data => {}
         }

@@ -178,6 +178,8 @@ pub enum FeedItem {
         /// Its number.
         epoch: Epoch,
     },
+    /// The stream panicked on its owner and is no more: viewers are closed, also those who wait.
+    Failed,
     /// The stream is in demand in too many formats: there will be nothing.
     Refused,
     /// The format's content cannot go on under the header viewers have (fMP4: other tracks): they end. The

@@ -51,6 +51,8 @@ pub struct Viewer<W> {
     pub(super) ends_at: Option<LogOffset>,
     /// Version of the prelude it was given last.
     pub(super) prelude: u32,
+    /// It was here before the publish in force began, so it misses nothing of it.
+    pub(super) early: bool,
     /// Whether it got its very first bytes.
     pub(super) started: bool,
     pub(super) paused: bool,
@@ -71,6 +73,7 @@ impl<W> Viewer<W> {
             mode: Mode::Waiting,
             ends_at: None,
             prelude: 0,
+            early: false,
             started: false,
             paused: false,
             wanted,

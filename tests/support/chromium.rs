@@ -23,19 +23,19 @@ const FLAGS: [&str; 9] = [
 ];
 
 /// A running browser with one page; it ends, and its profile goes, when this is dropped.
-pub(crate) struct Chromium {
+pub struct Chromium {
     child: Child,
     profile: PathBuf,
     socket: WebSocket<TcpStream>,
     session: String,
     calls: u64,
     /// What the page's console said, exceptions first of all.
-    pub(crate) complaints: Vec<String>,
+    pub complaints: Vec<String>,
 }
 
 impl Chromium {
     /// Starts a browser with an empty profile and opens `url`. Panics if that fails: this is for tests.
-    pub(crate) fn open(url: &str) -> Chromium {
+    pub fn open(url: &str) -> Chromium {
         let profile = std::env::temp_dir().join(format!(
             "srs-shard-chromium-{}-{:?}",
             std::process::id(),
@@ -70,12 +70,12 @@ impl Chromium {
     }
 
     /// Opens another page.
-    pub(crate) fn go(&mut self, url: &str) {
+    pub fn go(&mut self, url: &str) {
         self.call("Page.navigate", json!({ "url": url }));
     }
 
     /// The value of a JavaScript expression, awaited if it is a promise.
-    pub(crate) fn evaluate(&mut self, expression: &str) -> Value {
+    pub fn evaluate(&mut self, expression: &str) -> Value {
         let parameters = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
         let mut answer = self.call("Runtime.evaluate", parameters);
         assert!(answer.get("exceptionDetails").is_none(), "{expression}: {answer}");
@@ -83,7 +83,7 @@ impl Chromium {
     }
 
     /// Evaluates `expression` until it is `true`; panics with the value of `otherwise` after `patience`.
-    pub(crate) fn wait_for(&mut self, expression: &str, patience: Duration, otherwise: &str) {
+    pub fn wait_for(&mut self, expression: &str, patience: Duration, otherwise: &str) {
         let end = Instant::now() + patience;
         while self.evaluate(expression) != true {
             if Instant::now() > end {

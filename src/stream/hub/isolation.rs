@@ -1,0 +1,111 @@
+//! A panic is a bug; it costs the stream or the feed in whose step it happens, and nothing else on the shard.
+//!
+//! What panicked may be half-changed, so it is never stepped again: a stream is forgotten and its publisher and
+//! all viewers are closed; a feed is retired and its viewers are closed. Who comes back finds new ones.
+
+use super::{Hub, Post, StreamKey};
+use crate::stats::reason::CloseReason;
+use crate::stream::post::FeedItem;
+use crate::stream::wire::Wire;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// Runs one step of a stream or a feed; None if it panicked.
+pub(super) fn caught<R>(step: impl FnOnce() -> R) -> Option<R> {
+    catch_unwind(AssertUnwindSafe(step)).ok()
+}
+
+/// What a post's handler works on, and what its sender is told if that panics.
+pub(super) enum Charge {
+    /// A stream owned here.
+    Stream { key: StreamKey, answer: Option<Post> },
+    /// A feed of this shard, by its place in the table.
+    Feed(usize),
+}
+
+impl<W: Wire> Hub<W> {
+    /// Panics that were caught.
+    pub fn panics(&self) -> u64 {
+        self.panics
+    }
+
+    /// What handling a post may break; None for those that touch neither stream nor feed.
+    pub(super) fn charge(&self, post: &Post) -> Option<Charge> {
+        let (key, answer) = match post {
+            Post::Publish { key, source, .. } => {
+                (key, Some(Post::Revoked { source: *source, reason: CloseReason::Panic }))
+            }
+            Post::Subscribe { key, format, sub, .. } => {
+                let (format, sub, item) = (*format, *sub, FeedItem::Failed);
+                (key, Some(Post::Feed { key: Arc::clone(key), format, sub, item }))
+            }
+            Post::Media { key, .. }
+            | Post::Unpublish { key, .. }
+            | Post::Withdraw { key, .. }
+            | Post::Wish { key, .. }
+            | Post::Unsubscribe { key, .. }
+            | Post::FeedCredit { key, .. } => (key, None),
+            Post::Feed { key, format, .. } => {
+                return self.feed_at.get(&(Arc::clone(key), *format)).copied().map(Charge::Feed);
+            }
+            Post::Granted { .. } | Post::Revoked { .. } | Post::MediaCredit { .. } => return None,
+        };
+        Some(Charge::Stream { key: Arc::clone(key), answer })
+    }
+
+    /// The handler of a post from `from` panicked.
+    pub(super) fn fail(&mut self, from: u16, charge: Charge) {
+        match charge {
+            Charge::Stream { key, answer } => {
+                self.fail_stream(&key);
+                if let Some(answer) = answer {
+                    self.post(from, answer);
+                }
+            }
+            Charge::Feed(at) => self.fail_feed(at),
+        }
+    }
+
+    /// A stream panicked: it is forgotten, and all that belongs to it is closed.
+    pub(super) fn fail_stream(&mut self, key: &StreamKey) {
+        self.panics += 1;
+        log::error!("shard {}: stream {key} panicked; it was ended, the shard goes on", self.me);
+        self.scratch.clear();
+        let Some(at) = self.stream_at.remove(key) else { return };
+        let gone = self.streams.remove(at);
+        self.busy_streams.retain(|busy| *busy != at);
+        if let Some(publisher) = gone.publisher() {
+            let post = Post::Revoked { source: publisher.source, reason: CloseReason::Panic };
+            self.post(publisher.shard, post);
+        }
+        for output in gone.outputs() {
+            for to in &output.subscribers {
+                let (format, item) = (output.format(), FeedItem::Failed);
+                self.post(to.shard, Post::Feed { key: Arc::clone(key), format, sub: to.sub, item });
+            }
+        }
+    }
+
+    /// A feed panicked.
+    pub(super) fn fail_feed(&mut self, at: usize) {
+        self.panics += 1;
+        if let Some(feed) = self.feeds.get(at) {
+            log::error!(
+                "shard {}: a feed of {} panicked; it was ended, the shard goes on",
+                self.me,
+                feed.key
+            );
+        }
+        self.retire_feed(at);
+    }
+
+    /// Closes all viewers of a feed, and lets nobody in any more; it goes with the last of them.
+    pub(super) fn retire_feed(&mut self, at: usize) {
+        let Some(feed) = self.feeds.get_mut(at) else { return };
+        let place = (Arc::clone(&feed.key), feed.format);
+        feed.close_all(CloseReason::Panic);
+        if self.feed_at.get(&place) == Some(&at) {
+            self.feed_at.remove(&place);
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What reaches a stream's owner: publishes, media and subscriptions, each a handler of one [`Post`].
+
+use super::publishers::PUBLISH_CREDIT_BYTES;
+use super::{CREDIT_PART, Hub};
+use crate::formats::message::Message;
+use crate::stream::encode::Format;
+use crate::stream::owned::{Stream, Verdict};
+use crate::stream::post::{Epoch, Post, SourceId, StreamKey, Sub};
+use crate::stream::settings::Settings;
+use crate::stream::wire::Wire;
+use std::sync::Arc;
+
+impl<W: Wire> Hub<W> {
+    pub(super) fn on_publish(
+        &mut self,
+        from: u16,
+        key: StreamKey,
+        source: SourceId,
+        client: u64,
+        settings: &Arc<Settings>,
+        now_ms: u64,
+    ) {
+        let at = self.stream_or_new(key, settings);
+        self.epochs += 1;
+        let epoch = Epoch(self.epochs);
+        let stream = &mut self.streams[at];
+        let verdict = stream.publish(epoch, from, source, client, settings, now_ms, &mut self.scratch);
+        self.mail_feed_posts(at);
+        match verdict {
+            Verdict::Granted { epoch, closed } => {
+                if let Some((shard, source, reason)) = closed {
+                    self.post(shard, Post::Revoked { source, reason });
+                }
+                self.post(from, Post::Granted { source, epoch });
+            }
+            Verdict::Refused(reason) => self.post(from, Post::Revoked { source, reason }),
+        }
+        self.forget_if_idle(at);
+    }
+
+    pub(super) fn on_media(
+        &mut self,
+        from: u16,
+        key: &str,
+        epoch: Epoch,
+        messages: Vec<Message>,
+        now_ms: u64,
+    ) {
+        let Some(at) = self.stream_at.get(key).copied() else { return };
+        let stream = &mut self.streams[at];
+        let source = stream.publisher().filter(|p| p.epoch == epoch && p.shard == from).map(|p| p.source);
+        let bytes = stream.media(epoch, messages, now_ms, &mut self.scratch);
+        self.mail_feed_posts(at);
+        self.mark_stream(at);
+        let owed = self.streams[at].owe_credit(bytes, PUBLISH_CREDIT_BYTES as usize / CREDIT_PART);
+        if let (Some(source), Some(bytes)) = (source, owed) {
+            self.post(from, Post::MediaCredit { source, bytes });
+        }
+    }
+
+    pub(super) fn on_unpublish(&mut self, key: &str, epoch: Epoch) {
+        let Some(at) = self.stream_at.get(key).copied() else { return };
+        self.streams[at].unpublish(epoch, &mut self.scratch);
+        self.mail_feed_posts(at);
+        self.forget_if_idle(at);
+    }
+
+    pub(super) fn on_withdraw(&mut self, from: u16, key: &str, source: SourceId) {
+        let publisher = self.stream(key).and_then(Stream::publisher);
+        if let Some(epoch) = publisher.filter(|p| p.shard == from && p.source == source).map(|p| p.epoch) {
+            self.on_unpublish(key, epoch);
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)] // the fields of one post
+    pub(super) fn on_subscribe(
+        &mut self,
+        from: u16,
+        key: StreamKey,
+        format: Format,
+        sub: Sub,
+        wish_ms: u32,
+        settings: &Arc<Settings>,
+        now_ms: u64,
+    ) {
+        let at = self.stream_or_new(key, settings);
+        self.streams[at].subscribe(format, from, sub, wish_ms, now_ms, &mut self.scratch);
+        self.mail_feed_posts(at);
+        self.mark_stream(at);
+    }
+
+    pub(super) fn on_wish(&mut self, from: u16, key: &str, format: Format, wish_ms: u32) {
+        let Some(at) = self.stream_at.get(key).copied() else { return };
+        if let Some(subscriber) = self.streams[at].subscriber(format, from) {
+            subscriber.wish_ms = wish_ms;
+        }
+        self.mark_stream(at);
+    }
+
+    pub(super) fn on_unsubscribe(&mut self, from: u16, key: &str, format: Format, sub: Sub) {
+        let Some(at) = self.stream_at.get(key).copied() else { return };
+        self.streams[at].unsubscribe(format, from, sub);
+        self.forget_if_idle(at);
+    }
+
+    pub(super) fn on_feed_credit(&mut self, from: u16, key: &str, format: Format, sub: Sub, bytes: usize) {
+        let Some(at) = self.stream_at.get(key).copied() else { return };
+        if let Some(subscriber) = self.streams[at].subscriber(format, from).filter(|s| s.sub == sub) {
+            subscriber.in_flight = subscriber.in_flight.saturating_sub(bytes);
+        }
+    }
+}

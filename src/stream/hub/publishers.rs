@@ -1,0 +1,97 @@
+//! Publishers connected to this shard: they ask the owner, are granted or revoked, and post media while their
+//! credit lasts.
+
+use super::{Event, Hub};
+use crate::formats::message::Message;
+use crate::stats::reason::CloseReason;
+use crate::stream::post::{Epoch, Post, SourceId, StreamKey};
+use crate::stream::settings::Settings;
+use crate::stream::wire::Wire;
+use std::sync::Arc;
+
+/// Payload bytes a publisher may have on their way to the owner; the last message may overdraw it.
+pub const PUBLISH_CREDIT_BYTES: i64 = 256 << 10;
+/// A publisher's connection.
+pub(super) struct Source {
+    pub(super) serial: u32,
+    pub(super) key: StreamKey,
+    pub(super) owner: u16,
+    pub(super) epoch: Option<Epoch>,
+    pub(super) credit: i64,
+}
+
+impl<W: Wire> Hub<W> {
+    /// A connection asks to publish; [`Event::Granted`] or [`Event::Revoked`] answers.
+    pub fn publish(&mut self, key: &StreamKey, client: u64, settings: &Arc<Settings>) -> SourceId {
+        let owner = (self.owner_of)(key);
+        self.serials += 1;
+        let serial = self.serials;
+        let slot = self.sources.insert(Source {
+            serial,
+            key: Arc::clone(key),
+            owner,
+            epoch: None,
+            credit: PUBLISH_CREDIT_BYTES,
+        });
+        let source = SourceId { slot: slot as u32, serial };
+        self.post(
+            owner,
+            Post::Publish { key: Arc::clone(key), source, client, settings: Arc::clone(settings) },
+        );
+        source
+    }
+
+    /// What a publisher's connection read in one go. False: read no more from it until [`Event::Room`].
+    pub fn media(&mut self, source: SourceId, messages: Vec<Message>) -> bool {
+        let Some(from) = self.source(source) else { return true };
+        let Some(epoch) = from.epoch else { return true };
+        let bytes: usize = messages.iter().map(|message| message.payload.len()).sum();
+        from.credit -= bytes as i64;
+        let (room, owner, key) = (from.credit > 0, from.owner, Arc::clone(&from.key));
+        self.post(owner, Post::Media { key, epoch, messages });
+        room
+    }
+
+    /// A publisher's connection leaves, answered or not.
+    pub fn unpublish(&mut self, source: SourceId) {
+        let Some(gone) = self.remove_source(source) else { return };
+        let post = match gone.epoch {
+            Some(epoch) => Post::Unpublish { key: gone.key, epoch },
+            None => Post::Withdraw { key: gone.key, source },
+        };
+        self.post(gone.owner, post);
+    }
+
+    pub(super) fn on_granted(&mut self, source: SourceId, epoch: Epoch) {
+        // A source that left meanwhile has sent Withdraw, which ends the publish.
+        if let Some(waiting) = self.source(source) {
+            waiting.epoch = Some(epoch);
+            self.events.push(Event::Granted(source));
+        }
+    }
+
+    pub(super) fn on_revoked(&mut self, source: SourceId, reason: CloseReason) {
+        if self.remove_source(source).is_some() {
+            self.events.push(Event::Revoked(source, reason));
+        }
+    }
+
+    pub(super) fn on_media_credit(&mut self, source: SourceId, bytes: usize) {
+        if let Some(to) = self.source(source) {
+            let stopped = to.credit <= 0;
+            to.credit += bytes as i64;
+            if stopped && to.credit > 0 {
+                self.events.push(Event::Room(source));
+            }
+        }
+    }
+
+    pub(super) fn source(&mut self, id: SourceId) -> Option<&mut Source> {
+        self.sources.get_mut(id.slot as usize).filter(|source| source.serial == id.serial)
+    }
+
+    pub(super) fn remove_source(&mut self, id: SourceId) -> Option<Source> {
+        self.source(id)?;
+        self.sources.try_remove(id.slot as usize)
+    }
+}

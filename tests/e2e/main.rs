@@ -1,0 +1,17 @@
+//! The real binary, driven by real clients on their own; what is compared is content. One behaviour per module.
+//!
+//! Most of the time is spent waiting at the pace of the media: `cargo test --test e2e -- --test-threads=8`.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod api;
+mod duplicates;
+mod gstreamer;
+mod http_odds;
+mod isolation;
+mod late_viewers;
+mod republish;
+mod rtmpdump;
+mod same_content;
+mod waiting_viewers;

@@ -1,0 +1,57 @@
+//! Goal: who asks for a stream before it is published waits, and then gets it from its very first frame; bodies
+//! end in good order when the publisher leaves.
+//! Method: curl, and an HTTP client that looks at the last chunk, wait for the stream.
+
+use crate::support::clip::Recipe;
+use crate::support::http::Connection;
+use crate::support::packets::{Form, MS, Seen};
+use crate::support::server::Server;
+use crate::support::tool::{DEBIAN_FFMPEG, Tool, publish};
+use std::fs;
+use std::thread;
+
+#[test]
+fn get_the_first_frame_and_the_last_chunk() {
+    let clip = Recipe::usual(4).clip();
+    let server = Server::with_shards(2);
+    let views = [".flv", ".ts", ".live.mp4", ".aac"];
+    let file =
+        |view: &str| server.folder().join(format!("curl{view}")).to_str().expect("a plain path").to_owned();
+    let curls: Vec<Tool> = views
+        .iter()
+        .map(|view| {
+            let url = server.http(&format!("/live/later{view}"));
+            Tool::start("curl", &["-sS", "--max-time", "60", "-o", &file(view), &url])
+        })
+        .collect();
+    let at = server.http_at();
+    let read = thread::spawn(move || {
+        let mut connection = Connection::open(at);
+        connection.send("GET", "/live/later.flv", &[]);
+        connection.answer("GET")
+    });
+    server.wait_viewers("later", views.len() + 1);
+    publish(DEBIAN_FFMPEG, &clip.path, &server.rtmp("later")).finished();
+
+    let answer = read.join().expect("an answer");
+    assert_eq!((answer.status, answer.complete), (200, true), "the body has its last chunk");
+    assert_eq!(answer.field("content-type"), Some("video/x-flv"));
+    for (view, curl) in views.iter().zip(curls) {
+        curl.finished(); // curl says 18 if a chunked body is cut
+        let decoded =
+            Tool::start(DEBIAN_FFMPEG, &["-v", "warning", "-i", &file(view), "-f", "null", "-"]).ended();
+        assert!(decoded.status.success() && decoded.said.is_empty(), "{view} decodes: {}", decoded.said);
+        let form = match *view {
+            ".ts" => Form::AnnexB { hevc: false, from_ts: true },
+            ".aac" => Form::RawAac,
+            _ => Form::Whole,
+        };
+        let seen = Seen::of_file(DEBIAN_FFMPEG, &file(view), form, clip.has());
+        match *view {
+            ".aac" => seen.assert_same_bytes(&clip.audio(), view),
+            ".flv" => assert_eq!(seen.assert_same(&clip.seen(form), 0, view), 0, "it begins at 0"),
+            _ => _ = seen.assert_same(&clip.seen(form), 2 * MS, view),
+        }
+    }
+    assert!(fs::read(file(".flv")).expect("curl's file") == answer.body, "two viewers, one content");
+}
