@@ -20,8 +20,11 @@ const AUDIO_FRAGMENT_MS: i64 = 100;
 const AUDIO_FRAGMENT_FRAMES: usize = 100;
 /// Bytes of audio after which a fragment is written, whatever its duration.
 const AUDIO_FRAGMENT_BYTES: usize = 256 * 1024;
-/// Duration of the first picture, before which there is no step.
-const FIRST_PICTURE_MS: u32 = 40;
+/// Shortest duration that a picture is given, and that of the first one. A browser takes a step of more than
+/// twice the last picture's duration for a break and shows nothing until the next keyframe (Media Source
+/// Extensions, coded frame processing, step 6); a camera that drops five pictures of 25 a second froze that way
+/// for the rest of each GOP. Pictures follow each other by their times, whatever the duration says.
+const MIN_PICTURE_MS: i64 = 250;
 /// Longest duration that a picture is given: a pause in the stream is no picture.
 const MAX_PICTURE_MS: i64 = 10_000;
 /// How long the first frames wait for the other track to show up: MP3, and careless encoders, have no header
@@ -184,8 +187,8 @@ impl Fmp4 {
         }
         let step = self.last_picture.map(|last| frame.time.0.saturating_sub(last.0));
         let duration = match step {
-            Some(step) if step > 0 => step.min(MAX_PICTURE_MS) as u32,
-            _ => FIRST_PICTURE_MS,
+            Some(step) if step > 0 => step.clamp(MIN_PICTURE_MS, MAX_PICTURE_MS) as u32,
+            _ => MIN_PICTURE_MS as u32,
         };
         self.last_picture = Some(frame.time);
         let body = frame.body();
