@@ -38,8 +38,10 @@ fn get_the_first_frame_and_the_last_chunk() {
     assert_eq!(answer.field("content-type"), Some("video/x-flv"));
     for (view, curl) in views.iter().zip(curls) {
         curl.finished(); // curl says 18 if a chunked body is cut
+        // Of bare ADTS ffmpeg warns that it has to guess the duration.
+        let level = if *view == ".aac" { "error" } else { "warning" };
         let decoded =
-            Tool::start(DEBIAN_FFMPEG, &["-v", "warning", "-i", &file(view), "-f", "null", "-"]).ended();
+            Tool::start(DEBIAN_FFMPEG, &["-v", level, "-i", &file(view), "-f", "null", "-"]).ended();
         assert!(decoded.status.success() && decoded.said.is_empty(), "{view} decodes: {}", decoded.said);
         let form = match *view {
             ".ts" => Form::AnnexB { hevc: false, from_ts: true },

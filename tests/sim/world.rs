@@ -419,6 +419,7 @@ impl World {
         }
         if shard.touched || shard.next_ms.is_some_and(|at| at <= now) {
             let end = shard.hub.turn(now, shard.auto_ms);
+            assert_eq!(shard.hub.panics(), 0, "the hub caught a panic, which here is a bug found");
             shard.touched = end.again;
             shard.next_ms = end.next_ms;
             if !end.again && end.next_ms.is_none() {
