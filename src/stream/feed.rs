@@ -298,7 +298,8 @@ impl<W: Wire> Feed<W> {
         let readers =
             self.viewers.iter().filter(|(_, viewer)| viewer.reads()).map(|(_, viewer)| viewer.offset);
         let readers_from = readers.min().unwrap_or(self.log.end());
-        self.log.trim(&self.settings, readers_from);
+        let has_video = self.has_video();
+        self.log.trim(&self.settings, readers_from, has_video);
     }
 
     /// The interval between two writes to viewers, in ms.
@@ -349,7 +350,7 @@ impl<W: Wire> Feed<W> {
 
     /// Whether pictures are to be waited for: not in a format of sound alone, whatever the stream has.
     fn has_video(&self) -> bool {
-        self.prelude.has_video && !matches!(self.format, Format::Aac | Format::Mp3)
+        self.prelude.has_video && self.format.carries_video()
     }
 
     fn has_begun(&self) -> bool {

@@ -139,12 +139,11 @@ impl Log {
     /// Drops what nobody may need: blocks before the previous GOP, except those from `readers_from` on that
     /// are younger than the queue length; and whatever exceeds the byte limit. The newest block always stays:
     /// it may be above the limit by itself, and those in step are about to get it.
-    pub fn trim(&mut self, settings: &Settings, readers_from: LogOffset) {
+    pub fn trim(&mut self, settings: &Settings, readers_from: LogOffset, has_video: bool) {
         let Some(live) = self.live_time() else { return };
         // A GOP longer than the limit is no start point: its keyframe does not hold anything.
         let oldest = live.0 - i64::from(settings.gop_cache_max_ms);
         let queue = live.0 - i64::from(settings.queue_length_ms);
-        let has_video = self.newest_prelude().is_some_and(|prelude| prelude.has_video);
         if self.newest_key().is_some_and(|key| key.time.0 < oldest) {
             self.keys.clear();
         }

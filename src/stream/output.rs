@@ -151,6 +151,7 @@ impl Output {
             return Some(next_tick(self.open_since_ms, interval));
         }
         let audio_only = self.open_prelude.has_video
+            && self.format.carries_video()
             && last.kind == Kind::Audio
             && self.open.units.iter().all(|unit| unit.kind == Kind::Audio);
         let waits = audio_only && settings.cadence != Cadence::MinLatency;
@@ -160,7 +161,7 @@ impl Output {
     /// Seals the open block and posts it to every subscriber whose window has room.
     pub fn seal_and_post(&mut self, epoch: Epoch, settings: &Settings, out: &mut Vec<(u16, Sub, FeedItem)>) {
         let Some(block) = self.seal() else { return };
-        let has_video = block.prelude.has_video;
+        let has_video = block.prelude.has_video && self.format.carries_video();
         let resumes = !has_video || block.keys().next().is_some();
         let window = self.window();
         for subscriber in &mut self.subscribers {
@@ -174,7 +175,7 @@ impl Output {
             let item = FeedItem::Block { epoch, block: Arc::clone(&block) };
             out.push((subscriber.shard, subscriber.sub, item));
         }
-        self.log.trim(settings, self.log.end());
+        self.log.trim(settings, self.log.end(), has_video);
     }
 
     /// The first item of a subscription.

@@ -36,6 +36,11 @@ pub enum Format {
 }
 
 impl Format {
+    /// Whether pictures can be in it; without them nobody waits for a keyframe.
+    pub const fn carries_video(self) -> bool {
+        !matches!(self, Format::Aac | Format::Mp3)
+    }
+
     /// Whether units carry HTTP/1.1 chunk framing.
     pub const fn is_http(self) -> bool {
         !matches!(self, Format::Rtmp { .. })
