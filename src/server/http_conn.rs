@@ -5,6 +5,7 @@ use super::messages::Msg;
 use super::process::VhostPlan;
 use super::shard::Shard;
 use super::snapshot;
+use crate::config::mount::LiveFormat;
 use crate::http::request::{CONTINUE, Error, Event, Method, Parser, Request};
 use crate::http::response::{
     Exchange, LiveFraming, Range, Response, range, write_file_head, write_live_head,
@@ -15,7 +16,7 @@ use crate::stream::viewer::Wanted as ViewerWanted;
 use crate::web::api::snapshot::{ClientId, ClientKind, FeedFormat, Wanted, WantedClients};
 use crate::web::api::{self, ApiCall, ApiContext, KickOutcome, Query};
 use crate::web::files;
-use crate::web::live::{LiveFormat, LiveRequest};
+use crate::web::live::LiveRequest;
 use crate::web::page::{self, Asset};
 use crate::web::router::{MediaRoute, route_media};
 use bytes::Bytes;

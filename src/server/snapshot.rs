@@ -2,7 +2,7 @@
 
 use super::process::Process;
 use super::shard::Shard;
-use crate::config::mount::MountFormat;
+use crate::config::mount::LiveFormat;
 use crate::formats::describe;
 use crate::formats::flv::Tag;
 use crate::formats::message::Kind;
@@ -16,7 +16,6 @@ use crate::web::api::snapshot::{
     ClientId, ClientSnapshot, FeedFormat, FeedSnapshot, PublisherSnapshot, ShardCounters, ShardSnapshot,
     StreamSnapshot, VhostSnapshot, Wanted, WantedClients,
 };
-use crate::web::live::LiveFormat;
 use crate::web::page::LiveStream;
 use bytes::Bytes;
 use std::rc::Rc;
@@ -221,12 +220,16 @@ pub fn live_streams(process: &Process, shards: Vec<ShardSnapshot>) -> Vec<LiveSt
         };
         feeds.filter(same).map(|feed| u64::from(feed.viewers)).sum()
     };
+    let path = |of: &StreamSnapshot, format| {
+        let plan = process.vhost(&of.vhost)?;
+        Some(plan.config.http_remux.mount_of(format)?.path_of(&of.vhost, &of.app, &of.name))
+    };
     let owned = shards.iter().flat_map(|shard| shard.streams.iter().map(move |stream| (shard.shard, stream)));
     let mut list: Vec<LiveStream> = owned
         .filter(|(_, stream)| stream.publisher.is_some())
         .map(|(owner, stream)| LiveStream {
-            url: process.live_path(&stream.vhost, &stream.app, &stream.name, MountFormat::LiveMp4),
-            flv: process.live_path(&stream.vhost, &stream.app, &stream.name, MountFormat::Flv),
+            url: path(stream, LiveFormat::Mp4).unwrap_or_default(),
+            flv: path(stream, LiveFormat::Flv).unwrap_or_default(),
             vhost: stream.vhost.clone(),
             app: stream.app.clone(),
             name: stream.name.clone(),

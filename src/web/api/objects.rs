@@ -6,7 +6,7 @@ use super::merge;
 use super::snapshot::{
     AudioInfo, ClientId, ClientSnapshot, IdStyle, ShardSnapshot, VideoInfo, stream_id, vhost_id,
 };
-use crate::web::live::DEFAULT_VHOST;
+use crate::config::schema::DEFAULT_VHOST;
 
 /// All vhosts that had traffic, or the one with this id.
 pub(super) fn vhosts(

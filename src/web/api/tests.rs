@@ -1,10 +1,11 @@
 use super::snapshot::*;
 use super::*;
+use crate::config::mount::LiveFormat;
+use crate::config::schema::DEFAULT_VHOST;
 use crate::http::request::{Event, Parser};
 use crate::stats::rates::LagHistogram;
 use crate::stats::reason::{CloseReason, DropReason, Tally};
 use crate::stats::system::{ProcTexts, Sample};
-use crate::web::live::{DEFAULT_VHOST, LiveFormat};
 
 const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
