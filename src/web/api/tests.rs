@@ -328,6 +328,20 @@ fn lists_come_in_pages_of_ten_or_more() {
 }
 
 #[test]
+fn objects_are_made_for_the_page_alone() {
+    let f = Fixture::new();
+    let ApiCall::Snapshot(query) = f.route(&get("/api/v1/clients/?start=5&count=20")) else { panic!() };
+    let mut made = Vec::new();
+    let object = |n: u32| {
+        made.push(n);
+        Object::new().with("n", n)
+    };
+    let page = list(&query, &f.context(), "clients", (0..10_000).collect(), object);
+    assert!(page.to_text().ends_with(r#"{"n":24}],"total":10000}"#));
+    assert_eq!(made, (5..25).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_query_asks_for_no_more_than_it_needs() {
     let f = Fixture::new();
     for (target, streams, clients) in [
