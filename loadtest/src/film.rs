@@ -4,7 +4,7 @@ use crate::pace::{Beat, Kind as Pace, Loop};
 use crate::stamp::Stamper;
 use bytes::Bytes;
 use srs_shard::formats::flv::{self, Role};
-use srs_shard::formats::flv_file::{Event, FlvReader, MAX_BODY_BYTES};
+use srs_shard::formats::flv_file;
 use srs_shard::formats::message::{Kind, Message, WireTime};
 use std::io;
 use std::path::Path;
@@ -43,14 +43,7 @@ impl Film {
     pub(crate) fn load(path: &Path) -> io::Result<Film> {
         let of_file = |e: String| io::Error::other(format!("{}: {e}", path.display()));
         let bytes = std::fs::read(path).map_err(|e| of_file(e.to_string()))?;
-        let mut reader = FlvReader::new(MAX_BODY_BYTES);
-        reader.push(&bytes);
-        let mut messages = Vec::new();
-        while let Some(event) = reader.poll().map_err(|e| of_file(e.to_string()))? {
-            if let Event::Message(message) = event {
-                messages.push(message);
-            }
-        }
+        let messages = flv_file::messages(&bytes).map_err(|e| of_file(e.to_string()))?;
         Film::new(&messages).ok_or_else(|| of_file("holds no audio or video".into()))
     }
 

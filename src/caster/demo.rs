@@ -30,10 +30,9 @@
 //!   -flvflags no_duration_filesize+no_sequence_end demo.flv
 //! ```
 
-use crate::formats::bits::{Reader, Short};
 use crate::formats::flv::{self, Role};
+use crate::formats::flv_file;
 use crate::formats::message::{Kind, Message, WireTime};
-use bytes::Bytes;
 use std::time::Duration;
 
 static CLIP: &[u8] = include_bytes!("demo.flv");
@@ -66,7 +65,7 @@ impl Default for DemoStream {
 impl DemoStream {
     /// The stream at its start.
     pub fn new() -> DemoStream {
-        let all = messages(CLIP).expect("the embedded clip is whole FLV, which a test reads");
+        let all = flv_file::messages(CLIP).expect("the embedded clip is whole FLV, which a test reads");
         let coded = |m: &Message| matches!(flv::inspect(m.kind, &m.payload).role, Role::Key | Role::Coded);
         let (clip, opening): (Vec<_>, Vec<_>) = all.into_iter().partition(coded);
         let clip_ms = length_ms(&clip);
@@ -111,26 +110,6 @@ fn length_ms(clip: &[Message]) -> u64 {
         Some(last + ((last - first) as f64 / steps.max(1) as f64).round() as u64)
     };
     track(Kind::Video).max(track(Kind::Audio)).unwrap_or(0).max(1)
-}
-
-/// The messages of a whole FLV file (Adobe FLV 10.1 §E.2, §E.3).
-fn messages(file: &'static [u8]) -> Result<Vec<Message>, Short> {
-    let mut r = Reader::new(file);
-    r.take(5)?; // signature, version, flags
-    let header_bytes = r.u32()? as usize;
-    r.take(header_bytes.saturating_sub(9) + 4)?; // what a longer header has, and PreviousTagSize0
-    let mut all = Vec::new();
-    while !r.is_empty() {
-        let type_id = r.u8()?;
-        let body_bytes = r.u24()? as usize;
-        let time = WireTime(r.u24()? | u32::from(r.u8()?) << 24);
-        r.take(3)?; // stream id
-        let payload = Bytes::from_static(r.take(body_bytes)?);
-        r.take(4)?; // PreviousTagSize
-        let kind = [Kind::Audio, Kind::Video, Kind::Data].into_iter().find(|k| k.type_id() == type_id);
-        all.extend(kind.map(|kind| Message { kind, time, payload }));
-    }
-    Ok(all)
 }
 
 #[cfg(test)]
@@ -234,16 +213,6 @@ mod tests {
         let video = of(&out, Kind::Video);
         assert!(video.windows(2).all(|w| w[1].time.0.wrapping_sub(w[0].time.0) == 40));
         assert!(video.windows(2).any(|w| w[1].time < w[0].time));
-    }
-
-    #[test]
-    fn a_clip_cut_anywhere_is_an_error_or_shorter() {
-        let whole = messages(CLIP).unwrap().len();
-        for cut in (0..2000).chain(CLIP.len() - 500..CLIP.len()) {
-            if let Ok(part) = messages(&CLIP[..cut]) {
-                assert!(part.len() < whole, "cut at {cut}");
-            }
-        }
     }
 
     proptest! {

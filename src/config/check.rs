@@ -4,7 +4,7 @@
 //! the first fault.
 
 use super::load::{Notes, schema_keys};
-use super::mount::Mount;
+use super::mount::{Binding, Mount};
 use super::schema::{Config, DEFAULT_VHOST};
 use super::units::{MemoryLimit, show_size};
 use std::collections::BTreeMap;
@@ -60,6 +60,14 @@ pub enum Problem {
         found: String,
         /// What the key takes.
         allowed: String,
+    },
+    /// A text of the right kind, with a mistake in it.
+    #[error("found {found}: {fault}")]
+    Text {
+        /// The text as it is written.
+        found: String,
+        /// The mistake.
+        fault: String,
     },
     /// A value that is good alone but not together with another.
     #[error("{0}")]
@@ -236,14 +244,14 @@ fn listen_addresses_differ(config: &Config, notes: &mut Notes) {
 }
 
 fn mounts_differ(config: &Config, notes: &mut Notes) {
-    let mut taken: BTreeMap<(String, &str), &str> = BTreeMap::new();
+    let mut taken: BTreeMap<(String, String), &str> = BTreeMap::new();
     for (name, vhost) in config.vhosts.iter().filter(|(_, v)| v.enabled && v.http_remux.enabled) {
         for mount in &vhost.http_remux.mount {
-            let place = (host_of(mount, name), mount.path.as_str());
+            let place = (host_of(mount, name), mount.of_vhost(name).path().to_owned());
             if let Some(other) = taken.insert(place, name) {
                 let text = match other == name {
-                    true => format!("\"{}{}\" is in this list twice", mount.host, mount.path),
-                    false => format!("\"{}{}\" is taken by vhost {other}", mount.host, mount.path),
+                    true => format!("\"{mount}\" is in this list twice"),
+                    false => format!("\"{mount}\" is taken by vhost {other}"),
                 };
                 let paths = [vhost_path(name, "http_remux.mount"), vhost_path(other, "http_remux.mount")];
                 notes.conflict(&[&paths[0], &paths[1]], text);
@@ -254,10 +262,11 @@ fn mounts_differ(config: &Config, notes: &mut Notes) {
 
 /// The Host that a mount is tied to; empty is any.
 fn host_of(mount: &Mount, vhost: &str) -> String {
-    match mount.host.as_str() {
-        "[vhost]" if vhost == DEFAULT_VHOST => String::new(),
-        "[vhost]" => vhost.to_owned(),
-        host => host.to_owned(),
+    match &mount.binding {
+        Binding::Vhost if vhost == DEFAULT_VHOST => String::new(),
+        Binding::Vhost => vhost.to_owned(),
+        Binding::Any => String::new(),
+        Binding::Host(host) => host.to_owned(),
     }
 }
 

@@ -7,7 +7,7 @@
 
 use super::check::{self, ConfigError, ConfigErrors, Position, Problem, hint, key_text};
 use super::schema::Config;
-use super::units::Unit;
+use super::units::{Bad, Unit};
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::ops::Range;
@@ -100,8 +100,11 @@ impl<'d> Reader<'_, 'd> {
         self.notes.places.insert(path.clone(), value.span());
         let mut bad = Vec::new();
         let parsed = unit.read(value, &mut bad);
-        for span in bad {
-            self.notes.bad_value(span, path.clone(), Some(value.get_ref()), unit.allowed());
+        for Bad { span, fault } in bad {
+            match fault {
+                Some(fault) => self.notes.bad_text(span, path.clone(), fault),
+                None => self.notes.bad_value(span, path.clone(), Some(value.get_ref()), unit.allowed()),
+            }
         }
         parsed.unwrap_or(default)
     }
@@ -185,7 +188,9 @@ impl<'d> Notes<'d> {
     /// A fault between keys, placed at the first of `paths` that the file has. It is none if one of them
     /// has a bad value, in whose place the default stands.
     pub(super) fn conflict(&mut self, paths: &[&str], text: String) {
-        let bad = |e: &ConfigError| matches!(e.problem, Problem::Value { .. }) && paths.contains(&&*e.key);
+        let bad = |e: &ConfigError| {
+            matches!(e.problem, Problem::Value { .. } | Problem::Text { .. }) && paths.contains(&&*e.key)
+        };
         if self.faults.iter().any(bad) {
             return;
         }
@@ -208,6 +213,11 @@ impl<'d> Notes<'d> {
             _ => shorten(self.source.get(span.clone()).unwrap_or_default()),
         };
         self.fault(Some(span), key, Problem::Value { found, allowed });
+    }
+
+    fn bad_text(&mut self, span: Range<usize>, key: String, fault: String) {
+        let found = shorten(self.source.get(span.clone()).unwrap_or_default());
+        self.fault(Some(span), key, Problem::Text { found, fault });
     }
 
     fn fault(&mut self, span: Option<Range<usize>>, key: String, problem: Problem) {
@@ -265,7 +275,7 @@ mod tests {
     use super::*;
     use crate::config::schema::{DEFAULT_VHOST, HttpRemux, Vhost};
     use crate::config::units::MAX_LIST;
-    use crate::config::{ListenAddr, MemoryLimit, MountFormat, OnDuplicate, TimeJitter};
+    use crate::config::{ListenAddr, LiveFormat, MemoryLimit, OnDuplicate, TimeJitter};
     use proptest::prelude::*;
     use std::time::Duration;
 
@@ -340,8 +350,8 @@ mod tests {
         assert!(demo.demo && demo.http_api.enabled && demo.http_server.enabled);
         let vhost = demo.vhost("localhost").expect("a default vhost");
         assert!(vhost.http_remux.enabled);
-        let formats: Vec<MountFormat> = vhost.http_remux.mount.iter().map(|m| m.format).collect();
-        assert_eq!(formats, MountFormat::ALL.map(|(_, format)| format));
+        let formats: Vec<LiveFormat> = vhost.http_remux.mount.iter().map(|m| m.format).collect();
+        assert_eq!(formats, LiveFormat::ALL);
     }
 
     #[test]
@@ -389,7 +399,7 @@ mod tests {
         assert_eq!(a.play.time_jitter, TimeJitter::Zero);
         assert_eq!(a.publish.normal_timeout, Duration::from_secs(7));
         assert_eq!(a.publish.on_duplicate, OnDuplicate::Takeover);
-        assert_eq!(config.vhost("b").expect("b").http_remux.mount[0].format, MountFormat::Ts);
+        assert_eq!(config.vhost("b").expect("b").http_remux.mount[0].format, LiveFormat::Ts);
         assert_eq!(config.vhost("c"), None);
     }
 
@@ -473,9 +483,8 @@ mount = "[vhost]/[app]/[stream].m3u8"
                     "x.toml:10:14: vhost.x.play.mw_latency: found \"1 day\"; \
                      allowed: \"auto\", or a duration from 0 to 10s: {times}, or a number of milliseconds"
                 ),
-                "x.toml:12:9: vhost.x.http_remux.mount: found \"[vhost]/[app]/[stream].m3u8\"; \
-                 allowed: a template like \"[vhost]/[app]/[stream].flv\": with a '/', with [stream], \
-                 ending in one of .flv .ts .aac .mp3 .live.mp4; or a list of 1 to 64 of them"
+                "x.toml:12:9: vhost.x.http_remux.mount: found \"[vhost]/[app]/[stream].m3u8\": \
+                 does not end in .flv, .ts, .aac, .mp3 or .live.mp4"
                     .to_owned(),
             ]
         );
@@ -549,13 +558,30 @@ mount = "[vhost]/[app]/[stream].m3u8"
             ["x.toml:4:9: vhost.a.http_remux.mount: \"/[app]/[stream].flv\" is taken by vhost \
                  __defaultVhost__"]
         );
-        let twice = "mount = [\"[vhost]/[stream].ts\", \"[vhost]/[stream].ts\"]";
+        let twice = "mount = [\"[vhost]/l/[stream].ts\", \"[vhost]/l/[stream].ts\"]";
         assert_eq!(
             errors(&format!("[vhost.a.http_remux]\nenabled = true\n{twice}")),
-            ["x.toml:3:9: vhost.a.http_remux.mount: \"[vhost]/[stream].ts\" is in this list twice"]
+            ["x.toml:3:9: vhost.a.http_remux.mount: \"[vhost]/l/[stream].ts\" is in this list twice"]
         );
         let two_hosts = "[vhost.a.http_remux]\nenabled = true\n[vhost.b.http_remux]\nenabled = true";
         assert_eq!(parse(two_hosts).vhosts["a"].http_remux.mount, HttpRemux::default().mount);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_mount_is_said_where_it_stands() {
+        let list =
+            "[vhost.x.http_remux]\nmount = [\"/[app]/[stream].ts\", \"/[app].flv\", \"/[stream].ts\", 5]";
+        assert_eq!(
+            errors(list),
+            [
+                "x.toml:2:32: vhost.x.http_remux.mount: found \"/[app].flv\": [stream] must be there exactly \
+                 once, and in its last part",
+                "x.toml:2:46: vhost.x.http_remux.mount: found \"/[stream].ts\": without [app] it needs a \
+                 folder, which is then the app",
+                "x.toml:2:62: vhost.x.http_remux.mount: found 5; allowed: a template like \
+                 \"[vhost]/[app]/[stream].flv\"; or a list of 1 to 64 of them",
+            ]
+        );
     }
 
     #[test]

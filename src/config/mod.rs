@@ -12,7 +12,7 @@ pub mod schema;
 pub mod units;
 
 pub use check::{ConfigError, ConfigErrors, Position, Problem};
-pub use mount::{Mount, MountFormat};
+pub use mount::{LiveFormat, Mount, MountError};
 pub use schema::{
     Config, HttpApi, HttpRemux, HttpServer, LogLevel, LogTank, OnDuplicate, Play, Publish, TimeJitter, Vhost,
 };

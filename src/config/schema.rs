@@ -7,7 +7,7 @@
 //! with the *next* client or publish, or after a *restart* only. "Memory" is what a value can cost; keys without it cost nothing worth naming.
 
 use super::load::{Reader, Section};
-use super::mount::{Mount, mount};
+use super::mount::{LiveFormat, Mount, mount};
 use super::units::{
     ListenAddr, MemoryLimit, duration, integer, listen_addr, memory_limit, millis, one_or_more, or_auto,
     path, seconds, size, switch, word,
@@ -307,9 +307,16 @@ pub struct HttpRemux {
     pub guess_has_av: bool,
 }
 
+impl HttpRemux {
+    /// The mount where streams are found in a format, if they are served in it.
+    pub fn mount_of(&self, format: LiveFormat) -> Option<&Mount> {
+        self.mount.iter().find(|mount| self.enabled && mount.format == format)
+    }
+}
+
 impl Section for HttpRemux {
     fn read(r: &mut Reader<'_, '_>) -> Self {
-        let flv = Mount::parse("[vhost]/[app]/[stream].flv");
+        let flv = Mount::parse("[vhost]/[app]/[stream].flv").ok();
         Self {
             enabled: r.key("enabled", switch(), false),
             fast_cache: r.key("fast_cache", seconds(ZERO..=MINUTE), ZERO),

@@ -27,13 +27,32 @@ pub(super) trait Unit {
     /// The value, or `None` if it is not among the allowed ones.
     fn parse(&self, value: &DeValue<'_>) -> Option<Self::Value>;
 
-    /// Parses a value in its place; the spans of what is not allowed are added to `bad`.
-    fn read(&self, value: &Spanned<DeValue<'_>>, bad: &mut Vec<Range<usize>>) -> Option<Self::Value> {
+    /// The mistake in a value that `parse` refuses, where more can be said than what is allowed.
+    fn fault(&self, _value: &DeValue<'_>) -> Option<String> {
+        None
+    }
+
+    /// Parses a value in its place; what is not allowed is added to `bad`.
+    fn read(&self, value: &Spanned<DeValue<'_>>, bad: &mut Vec<Bad>) -> Option<Self::Value> {
         let parsed = self.parse(value.get_ref());
         if parsed.is_none() {
-            bad.push(value.span());
+            bad.push(Bad::new(self, value));
         }
         parsed
+    }
+}
+
+/// A value that is not allowed.
+pub(super) struct Bad {
+    /// Its place in the file.
+    pub(super) span: Range<usize>,
+    /// See [`Unit::fault`].
+    pub(super) fault: Option<String>,
+}
+
+impl Bad {
+    fn new<U: Unit + ?Sized>(unit: &U, value: &Spanned<DeValue<'_>>) -> Self {
+        Self { span: value.span(), fault: unit.fault(value.get_ref()) }
     }
 }
 
@@ -351,14 +370,19 @@ impl<U: Unit> Unit for OneOrMore<U> {
         }
     }
 
-    fn read(&self, value: &Spanned<DeValue<'_>>, bad: &mut Vec<Range<usize>>) -> Option<Self::Value> {
+    fn fault(&self, value: &DeValue<'_>) -> Option<String> {
+        self.0.fault(value)
+    }
+
+    fn read(&self, value: &Spanned<DeValue<'_>>, bad: &mut Vec<Bad>) -> Option<Self::Value> {
         let parsed = self.parse(value.get_ref());
         if parsed.is_none() {
             let items = value.get_ref().as_array().into_iter().flatten();
+            let refused = items.filter(|item| self.0.parse(item.get_ref()).is_none());
             let before = bad.len();
-            bad.extend(items.filter(|item| self.0.parse(item.get_ref()).is_none()).map(|item| item.span()));
+            bad.extend(refused.map(|item| Bad::new(&self.0, item)));
             if bad.len() == before {
-                bad.push(value.span());
+                bad.push(Bad::new(self, value));
             }
         }
         parsed
@@ -543,7 +567,7 @@ mod tests {
         let value = DeValue::parse(text).expect("TOML");
         let mut bad = Vec::new();
         assert_eq!(one_or_more(listen_addr()).read(&value, &mut bad), None);
-        let found: Vec<&str> = bad.into_iter().map(|span| &text[span]).collect();
+        let found: Vec<&str> = bad.into_iter().map(|bad| &text[bad.span]).collect();
         assert_eq!(found, ["true", "\"x\""]);
     }
 

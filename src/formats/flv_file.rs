@@ -73,6 +73,22 @@ pub enum FlvError {
     },
 }
 
+/// The messages of a file in memory. A last tag that is cut short is left out, as are tags of unknown types.
+///
+/// # Errors
+/// If it is no FLV; see [`FlvError`].
+pub fn messages(file: &[u8]) -> Result<Vec<Message>, FlvError> {
+    let mut reader = FlvReader::new(MAX_BODY_BYTES);
+    reader.push(file);
+    let mut all = Vec::new();
+    while let Some(event) = reader.poll()? {
+        if let Event::Message(message) = event {
+            all.push(message);
+        }
+    }
+    Ok(all)
+}
+
 /// Reads FLV as it comes. [`push`](Self::push) bytes, then [`poll`](Self::poll) until it has nothing more.
 ///
 /// Holds at most one tag and what was pushed. Tags of unknown types are skipped. An error is final: what
@@ -196,7 +212,7 @@ mod tests {
         Ok(events)
     }
 
-    fn messages() -> impl Strategy<Value = Vec<Message>> {
+    fn some_messages() -> impl Strategy<Value = Vec<Message>> {
         let kind = prop_oneof![Just(Kind::Audio), Just(Kind::Video), Just(Kind::Data)];
         let body = prop::collection::vec(any::<u8>(), 0..60);
         let message = (kind, any::<u32>(), body).prop_map(|(kind, time, body)| Message {
@@ -209,7 +225,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_however_it_is_cut(all in messages(), cut in any::<prop::sample::Index>()) {
+        fn what_is_written_is_read_however_it_is_cut(all in some_messages(), cut in any::<prop::sample::Index>()) {
             let mut file = Vec::new();
             write_header(true, false, &mut file);
             for m in &all {
@@ -221,6 +237,19 @@ mod tests {
             prop_assert_eq!(read(&[&file[..at], &file[at..]]).unwrap(), &expected[..]);
             let bytes: Vec<&[u8]> = file.chunks(1).collect();
             prop_assert_eq!(read(&bytes).unwrap(), expected);
+        }
+
+        #[test]
+        fn a_file_cut_anywhere_has_the_whole_tags_before_the_cut(all in some_messages(), cut in any::<prop::sample::Index>()) {
+            let (mut file, mut ends) = (Vec::new(), Vec::new());
+            write_header(true, true, &mut file);
+            for m in &all {
+                write_tag(m.kind, m.time, &m.payload, &mut file);
+                ends.push(file.len());
+            }
+            let at = cut.index(file.len() + 1);
+            let whole = ends.iter().filter(|end| **end <= at).count();
+            prop_assert_eq!(messages(&file[..at]).unwrap(), &all[..whole]);
         }
 
         #[test]

@@ -4,14 +4,14 @@
 //! behind the stream name), and `domain=` and FMLE's `app?key=value/stream` as of later versions. Names end
 //! up in file paths, so whatever could leave a folder is refused here, for good.
 
+use crate::config::schema::DEFAULT_VHOST;
+
 /// Longest `tcUrl`, page URL, stream name with its parameters, in bytes.
 pub const MAX_URL_BYTES: usize = 4096;
 /// Longest vhost, app and stream, in bytes each.
 pub const MAX_NAME_BYTES: usize = 255;
 /// RTMP's port.
 pub const DEFAULT_PORT: u16 = 1935;
-/// The vhost that stands for all that have no configuration of their own.
-pub const DEFAULT_VHOST: &str = "__defaultVhost__";
 /// The app of a tcUrl that names none.
 pub const DEFAULT_APP: &str = "__defaultApp__";
 

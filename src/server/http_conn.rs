@@ -2,9 +2,10 @@
 
 use super::client::{About, Client};
 use super::messages::Msg;
-use super::process::VhostPlan;
+use super::process::{Process, VhostPlan};
 use super::shard::Shard;
 use super::snapshot;
+use crate::config::mount::LiveFormat;
 use crate::http::request::{CONTINUE, Error, Event, Method, Parser, Request};
 use crate::http::response::{
     Exchange, LiveFraming, Range, Response, range, write_file_head, write_live_head,
@@ -15,15 +16,15 @@ use crate::stream::viewer::Wanted as ViewerWanted;
 use crate::web::api::snapshot::{ClientId, ClientKind, FeedFormat, Wanted, WantedClients};
 use crate::web::api::{self, ApiCall, ApiContext, KickOutcome, Query};
 use crate::web::files;
-use crate::web::live::{LiveFormat, LiveRequest};
+use crate::web::live::LiveRequest;
 use crate::web::page::{self, Asset};
 use crate::web::router::{MediaRoute, route_media};
 use bytes::Bytes;
 use shards::ask::ASK_LIMIT;
 use shards::file::ReadFile;
-use shards::{ShardId, TcpTuning};
+use shards::{Class, ShardId, TcpTuning};
 use std::rc::Rc;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::UNIX_EPOCH;
 
 /// A request must be complete, and the next one must have begun, within this (SRS: 15 s).
@@ -291,10 +292,14 @@ impl HttpConn<'_> {
     async fn answer_streams(&mut self, exchange: Exchange) -> bool {
         let wanted = Wanted { streams: true, clients: WantedClients::None };
         let answers = self.shard.ctx.ask_all(|reply| Msg::Snapshot(wanted, reply), ASK_LIMIT).await;
-        let shards =
-            answers.into_iter().filter_map(|(_, answer)| answer.ok()).map(|answer| *answer).collect();
-        let streams = snapshot::live_streams(&self.shard.process, shards);
-        let body = serde_json::to_vec(&streams).unwrap_or_default();
+        let process = Arc::clone(&self.shard.process);
+        let list = async move {
+            let shards: Vec<_> = answers.into_iter().filter_map(|(_, answer)| Some(*answer.ok()?)).collect();
+            serde_json::to_vec(&snapshot::live_streams(&process, &shards)).unwrap_or_default()
+        };
+        let Ok(body) = self.shard.ctx.run(Class::Api, "the list of streams", list).await else {
+            return self.respond(&Response::text(500), exchange).await;
+        };
         let ports = self.shard.process.ports.read().unwrap_or_else(PoisonError::into_inner).clone();
         let rtmp =
             ports.iter().find(|(name, _)| *name == super::shard::RTMP).map_or(1935, |(_, at)| at.port());
@@ -307,10 +312,12 @@ impl HttpConn<'_> {
     // ---- the API ----
 
     async fn answer_api(&mut self, request: &Request, exchange: Exchange) -> bool {
-        let call = self.with_context(|context| api::route(request, self.client.conn().peer().ip(), context));
+        let process = &self.shard.process;
+        let call =
+            with_context(process, |context| api::route(request, self.client.conn().peer().ip(), context));
         let response = match call {
             ApiCall::Answer(response) => response,
-            ApiCall::Snapshot(query) => self.ask(&query).await,
+            ApiCall::Snapshot(query) => self.ask(query).await,
             ApiCall::Kick(kick) => {
                 let owner = self.shard_of(kick.client);
                 let asked = self.shard.ctx.ask(owner, |reply| Msg::Kick(kick.client, reply), ASK_LIMIT).await;
@@ -319,13 +326,13 @@ impl HttpConn<'_> {
                     Ok(false) => KickOutcome::Unknown,
                     Err(_) => KickOutcome::Unanswered(owner.0),
                 };
-                self.with_context(|context| api::kicked(&kick, context, outcome))
+                with_context(process, |context| api::kicked(&kick, context, outcome))
             }
         };
         self.respond(&response, exchange).await
     }
 
-    async fn ask(&self, query: &Query) -> Response {
+    async fn ask(&self, query: Query) -> Response {
         let wanted = query.wanted();
         let ctx = &self.shard.ctx;
         let answers = match wanted.clients {
@@ -335,9 +342,14 @@ impl HttpConn<'_> {
             }
             _ => ctx.ask_all(|reply| Msg::Snapshot(wanted, reply), ASK_LIMIT).await,
         };
-        let answers =
-            answers.into_iter().map(|(shard, answer)| (shard.0, answer.map(|boxed| *boxed))).collect();
-        self.with_context(|context| api::finish(query, context, answers))
+        let process = Arc::clone(&self.shard.process);
+        let finish = async move {
+            let answers = answers.into_iter().map(|(shard, answer)| (shard.0, answer.map(|boxed| *boxed)));
+            let answers = answers.collect();
+            with_context(&process, |context| api::finish(&query, context, answers))
+        };
+        let finished = ctx.run(Class::Api, "an answer of the API", finish).await;
+        finished.unwrap_or_else(|_| Response::text(500))
     }
 
     /// The shard that a client's id names; an id that names none goes to shard 0, which does not know it.
@@ -345,22 +357,6 @@ impl HttpConn<'_> {
         let shards = self.shard.ctx.shards();
         let shard = client.shard(ClientId::shard_bits(shards));
         ShardId(if shard < shards { shard } else { 0 })
-    }
-
-    fn with_context<R>(&self, f: impl FnOnce(&ApiContext<'_>) -> R) -> R {
-        let process = &self.shard.process;
-        let system = process.system.read().unwrap_or_else(PoisonError::into_inner);
-        f(&ApiContext {
-            server_id: &process.server_id,
-            service_id: &process.service_id,
-            crossdomain: process.config.http_api.crossdomain,
-            id_style: process.id_style(),
-            exporter: true,
-            vhosts: &process.vhost_infos,
-            process: &process.about,
-            system: &system,
-            now_ms: super::process::unix_time().as_millis() as u64,
-        })
     }
 
     // ---- sending ----
@@ -383,6 +379,22 @@ impl HttpConn<'_> {
         }
         true
     }
+}
+
+/// Gives `f` what the API knows without asking.
+fn with_context<R>(process: &Process, f: impl FnOnce(&ApiContext<'_>) -> R) -> R {
+    let system = process.system.read().unwrap_or_else(PoisonError::into_inner);
+    f(&ApiContext {
+        server_id: &process.server_id,
+        service_id: &process.service_id,
+        crossdomain: process.config.http_api.crossdomain,
+        id_style: process.id_style(),
+        exporter: true,
+        vhosts: &process.vhost_infos,
+        process: &process.about,
+        system: &system,
+        now_ms: super::process::unix_time().as_millis() as u64,
+    })
 }
 
 /// The core's format of a live path.

@@ -1,6 +1,5 @@
 //! What all shards share: the configuration, worked out once, and a few process-wide totals.
 
-use crate::config::mount::MountFormat;
 use crate::config::schema::DEFAULT_VHOST;
 use crate::config::{Config, schema, schema::Vhost};
 use crate::rtmp::session::{Identity, SessionConfig};
@@ -11,7 +10,7 @@ use crate::stream::timeline::Jitter;
 use crate::web::api::snapshot::IdStyle;
 use crate::web::api::{ProcessInfo, VhostInfo};
 use crate::web::files::StaticMount;
-use crate::web::live::{MountError, Mounts};
+use crate::web::live::Mounts;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
@@ -67,7 +66,7 @@ pub struct Process {
 
 impl Process {
     /// Works out a configuration; `nofile` is the limit of open files.
-    pub fn new(config: Config, nofile: u64) -> Result<Process, MountError> {
+    pub fn new(config: Config, nofile: u64) -> Process {
         let pid = std::process::id();
         let carries = nofile.saturating_sub(OWN_DESCRIPTORS).max(1);
         let max_connections = config.max_connections.map_or(carries, |max| u64::from(max).min(carries));
@@ -85,14 +84,10 @@ impl Process {
             })
             .collect();
         let enabled = config.vhosts.iter().filter(|(_, vhost)| vhost.enabled);
-        let templates: Vec<(&str, Vec<String>)> = enabled
-            .map(|(name, vhost)| {
-                let mounts = vhost.http_remux.mount.iter().filter(|_| vhost.http_remux.enabled);
-                (name.as_str(), mounts.map(|m| format!("{}{}", m.host, m.path)).collect())
-            })
-            .collect();
-        let mounts =
-            Mounts::new(templates.iter().map(|(name, all)| (*name, all.iter().map(String::as_str))))?;
+        let mounts = Mounts::new(enabled.map(|(name, vhost)| {
+            let remux = &vhost.http_remux;
+            (name.as_str(), if remux.enabled { remux.mount.as_slice() } else { &[] })
+        }));
         let static_mounts = vec![StaticMount::new(DEFAULT_VHOST, "[vhost]/", config.http_server.dir.clone())];
         let vhost_info = |(name, vhost): (&String, &Vhost)| VhostInfo {
             name: name.clone(),
@@ -101,7 +96,7 @@ impl Process {
         };
         let now = unix_time();
         let noise = now.as_nanos() as u64 ^ u64::from(pid) << 32;
-        Ok(Process {
+        Process {
             vhost_infos: config.vhosts.iter().map(vhost_info).collect(),
             vhosts,
             mounts,
@@ -120,26 +115,13 @@ impl Process {
             max_connections,
             connections: AtomicU64::new(0),
             config,
-        })
+        }
     }
 
     /// The enabled vhost that serves a name: its own, else the default one.
     pub fn vhost(&self, name: &str) -> Option<&Arc<VhostPlan>> {
         let (resolved, _) = self.config.resolve(name)?;
         self.vhosts.get(resolved)
-    }
-
-    /// Where a stream is found over HTTP in a format, as a path that a page can ask for; empty if nowhere.
-    pub fn live_path(&self, vhost: &str, app: &str, stream: &str, format: MountFormat) -> String {
-        let Some(plan) = self.vhosts.get(vhost).filter(|plan| plan.config.http_remux.enabled) else {
-            return String::new();
-        };
-        let mounts = &plan.config.http_remux.mount;
-        let Some(mount) = mounts.iter().find(|mount| mount.format == format) else { return String::new() };
-        let path = mount.path.replace("[vhost]", vhost).replace("[app]", app).replace("[stream]", stream);
-        let query =
-            if vhost == DEFAULT_VHOST { String::new() } else { format!("?vhost={}", encode_path(vhost)) };
-        encode_path(&path) + &query
     }
 
     /// Takes a place among the connections, if there is one.
@@ -169,20 +151,6 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// Percent-encodes what may not stand in a path (RFC 3986 §3.3).
-fn encode_path(path: &str) -> String {
-    let mut out = String::with_capacity(path.len());
-    for byte in path.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
-                out.push(byte as char)
-            }
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
 }
 
 /// Wall clock since 1970.

@@ -336,7 +336,12 @@ impl Service for ShardService {
             Msg::IsLive(key, reply) => {
                 reply.send(self.hub.borrow().stream(&key).is_some_and(|stream| stream.publisher().is_some()));
             }
-            Msg::Snapshot(wanted, reply) => reply.send(Box::new(snapshot::of(self, wanted))),
+            Msg::Snapshot(wanted, reply) => {
+                let shard = Rc::clone(self);
+                self.ctx.spawn(Class::Api, "a snapshot", async move {
+                    reply.send(Box::new(snapshot::of(&shard, wanted).await));
+                });
+            }
             Msg::Kick(id, reply) => {
                 let client = self.clients.borrow().get(&id).cloned();
                 reply.send(client.is_some());

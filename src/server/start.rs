@@ -42,13 +42,7 @@ pub fn serve(config: Config, signals: &Signals, log: &LogHandle) -> Exit {
     };
     config.warnings().iter().for_each(|warning| log::warn!("{warning}"));
     let ports = ports(&config);
-    let process = match Process::new(config, limits.nofile) {
-        Ok(process) => Arc::new(process),
-        Err(error) => {
-            log::error!("{error}");
-            return Exit::Config;
-        }
-    };
+    let process = Arc::new(Process::new(config, limits.nofile));
     let shared = Arc::clone(&process);
     let started =
         shards::run(&plan, &ports, move |ctx| ShardService(Rc::new(Shard::new(ctx, Arc::clone(&shared)))));

@@ -365,6 +365,11 @@ impl<W: Wire> Hub<W> {
         self.streams.iter().map(|(_, stream)| stream)
     }
 
+    /// Those from a slot on, with their slots: for who looks at them in several steps.
+    pub fn streams_from(&self, slot: usize) -> impl Iterator<Item = (usize, &Stream)> {
+        self.streams.iter().skip_while(move |(at, _)| *at < slot)
+    }
+
     /// A stream owned here.
     pub fn stream(&self, key: &str) -> Option<&Stream> {
         self.stream_at.get(key).and_then(|at| self.streams.get(*at))
@@ -392,6 +397,11 @@ impl<W: Wire> Hub<W> {
     /// The feeds of this shard.
     pub fn feeds(&self) -> impl Iterator<Item = &Feed<W>> {
         self.feeds.iter().map(|(_, feed)| feed)
+    }
+
+    /// Those from a slot on, with their slots.
+    pub fn feeds_from(&self, slot: usize) -> impl Iterator<Item = (usize, &Feed<W>)> {
+        self.feeds.iter().skip_while(move |(at, _)| *at < slot)
     }
 
     // ---- handlers on a viewers' shard ----

@@ -1,6 +1,6 @@
 //! Which file a path means, and what type it has. Opening it is the shell's work.
 
-use super::live::DEFAULT_VHOST;
+use crate::config::schema::DEFAULT_VHOST;
 use std::path::{Path, PathBuf};
 
 /// A folder served over HTTP: `http_server.dir`, or a vhost's `http_static`.

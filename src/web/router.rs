@@ -90,6 +90,8 @@ pub fn route_media(request: &Request, mounts: &Mounts, has_api: bool) -> MediaRo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::mount::Mount;
+    use crate::config::schema::DEFAULT_VHOST;
 
     #[test]
     fn exact_then_redirect_then_the_longest_prefix() {
@@ -128,12 +130,9 @@ mod tests {
 
     #[test]
     fn the_media_port() {
-        let default = crate::web::live::DEFAULT_VHOST;
-        let mounts = Mounts::new([
-            (default, ["[vhost]/[app]/[stream].flv"]),
-            ("other", ["[vhost]/[app]/[stream].ts"]),
-        ])
-        .unwrap();
+        let mount = |template| [Mount::parse(template).expect("a good template")];
+        let (flv, ts) = (mount("[vhost]/[app]/[stream].flv"), mount("[vhost]/[app]/[stream].ts"));
+        let mounts = Mounts::new([(DEFAULT_VHOST, flv.as_slice()), ("other", &ts)]);
         let stream = |vhost: &str, at: &str| mounts.find(vhost, at);
         for (target, has_api, route) in [
             ("/api/v1/versions", false, MediaRoute::Api),

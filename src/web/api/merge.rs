@@ -1,6 +1,8 @@
 //! One view of many shards' snapshots, in an order that depends on names only.
 
-use super::snapshot::{ClientSnapshot, FeedSnapshot, ShardSnapshot, StreamSnapshot, VhostSnapshot};
+use super::snapshot::{
+    ClientSnapshot, FeedSnapshot, IdStyle, ShardSnapshot, StreamSnapshot, VhostSnapshot, stream_id,
+};
 use std::collections::BTreeMap;
 
 /// A stream with its feeds on all shards.
@@ -13,6 +15,10 @@ pub(super) struct Stream<'a> {
 }
 
 impl Stream<'_> {
+    pub(super) fn id(&self, style: IdStyle) -> String {
+        stream_id(&self.stream.vhost, &self.stream.app, &self.stream.name, style)
+    }
+
     pub(super) fn viewers(&self) -> u64 {
         self.feeds.iter().map(|(_, feed)| u64::from(feed.viewers)).sum()
     }

@@ -234,11 +234,6 @@ pub fn finish<E>(
     }
     shards.sort_by_key(|s| s.shard);
     unanswered.sort_unstable();
-    let listed = |name: &'static str, all: Vec<Object>| {
-        let total = all.len();
-        let page: Vec<Object> = all.into_iter().skip(query.start).take(query.count).collect();
-        pages::envelope(context).with(name, page).with("total", total)
-    };
     let one = |name: &'static str, found: Option<Object>, missing: u32| match found {
         Some(object) => pages::envelope(context).with(name, object),
         None => Object::new().with("code", missing),
@@ -254,14 +249,21 @@ pub fn finish<E>(
             let found = objects::vhosts(context, &shards, Some(id)).pop();
             one("vhost", found, code::VHOST_NOT_FOUND)
         }
-        What::Streams => listed("streams", objects::streams(context, &shards, None)),
-        What::Stream(id) => {
-            let found = objects::streams(context, &shards, Some(id)).into_iter().next();
-            one("stream", found, code::STREAM_NOT_FOUND)
+        What::Streams => {
+            let all = merge::streams(&shards);
+            list(query, context, "streams", all, |stream| objects::stream(context, &stream))
         }
-        What::Clients => listed("clients", objects::clients(context, &shards, None)),
+        What::Stream(id) => {
+            let found = merge::streams(&shards).into_iter().find(|s| s.id(context.id_style) == *id);
+            one("stream", found.map(|s| objects::stream(context, &s)), code::STREAM_NOT_FOUND)
+        }
+        What::Clients => {
+            let all = merge::clients(&shards);
+            list(query, context, "clients", all, |(shard, client)| objects::client(context, shard, client))
+        }
         What::Client(id) => {
-            let found = objects::clients(context, &shards, Some(*id)).pop();
+            let found = merge::clients(&shards).into_iter().find(|(_, client)| client.id == *id);
+            let found = found.map(|(shard, client)| objects::client(context, shard, client));
             one("client", found, code::CLIENT_NOT_FOUND)
         }
     };
@@ -269,6 +271,19 @@ pub fn finish<E>(
         object.push("unanswered", unanswered);
     }
     respond(&object, query.callback.as_deref())
+}
+
+/// The page of `all` that was asked for; objects are made for it alone.
+fn list<T>(
+    query: &Query,
+    context: &ApiContext<'_>,
+    name: &'static str,
+    all: Vec<T>,
+    object: impl FnMut(T) -> Object,
+) -> Object {
+    let total = all.len();
+    let page: Vec<Object> = all.into_iter().skip(query.start).take(query.count).map(object).collect();
+    pages::envelope(context).with(name, page).with("total", total)
 }
 
 /// Says what became of a kick.

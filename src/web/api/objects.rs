@@ -6,7 +6,7 @@ use super::merge;
 use super::snapshot::{
     AudioInfo, ClientId, ClientSnapshot, IdStyle, ShardSnapshot, VideoInfo, stream_id, vhost_id,
 };
-use crate::web::live::DEFAULT_VHOST;
+use crate::config::schema::DEFAULT_VHOST;
 
 /// All vhosts that had traffic, or the one with this id.
 pub(super) fn vhosts(
@@ -41,61 +41,40 @@ pub(super) fn vhosts(
     merge::vhosts(shards).into_iter().filter_map(object).collect()
 }
 
-/// All streams, or those with this id.
-pub(super) fn streams(
-    context: &ApiContext<'_>,
-    shards: &[ShardSnapshot],
-    wanted: Option<&str>,
-) -> Vec<Object> {
-    let object = |merged: merge::Stream<'_>| {
-        let stream = merged.stream;
-        let id = stream_id(&stream.vhost, &stream.app, &stream.name, context.id_style);
-        if wanted.is_some_and(|wanted| wanted != id) {
-            return None;
-        }
-        let publisher = stream.publisher.as_ref();
-        let per_shard = merged.viewers_per_shard().into_iter();
-        let per_shard: Vec<Object> =
-            per_shard.map(|(shard, n)| Object::new().with("shard", shard).with("viewers", n)).collect();
-        let object = Object::new()
-            .with("id", id)
-            .with("name", stream.name.as_str())
-            .with("vhost", vhost_id(&stream.vhost, context.id_style))
-            .with("app", stream.app.as_str())
-            .with("tcUrl", publisher.map_or("", |p| p.tc_url.as_str()))
-            .with("url", url(&stream.vhost, &stream.app, &stream.name))
-            .with("live_ms", context.now_ms)
-            .with("clients", merged.viewers() + u64::from(publisher.is_some()))
-            .with("frames", stream.frames)
-            .with("send_bytes", merged.send_bytes())
-            .with("recv_bytes", stream.recv_bytes)
-            .with("kbps", kbps(stream.recv_kbps_30s.into(), merged.send_kbps_30s()))
-            .with("publish", publish(context.id_style, publisher.map(|p| p.client)))
-            .with("video", stream.video.as_ref().map(video))
-            .with("audio", stream.audio.as_ref().map(audio))
-            .with("owner", merged.owner)
-            .with("shards", per_shard)
-            .with("bitrate_kbps", stream.bitrate_kbps)
-            .with("fps", stream.fps)
-            .with("gop_ms", stream.gop_ms)
-            .with("keyframe_age_ms", stream.keyframe_age_ms);
-        Some(object)
-    };
-    merge::streams(shards).into_iter().filter_map(object).collect()
+/// A stream.
+pub(super) fn stream(context: &ApiContext<'_>, merged: &merge::Stream<'_>) -> Object {
+    let stream = merged.stream;
+    let publisher = stream.publisher.as_ref();
+    let per_shard = merged.viewers_per_shard().into_iter();
+    let per_shard: Vec<Object> =
+        per_shard.map(|(shard, n)| Object::new().with("shard", shard).with("viewers", n)).collect();
+    Object::new()
+        .with("id", merged.id(context.id_style))
+        .with("name", stream.name.as_str())
+        .with("vhost", vhost_id(&stream.vhost, context.id_style))
+        .with("app", stream.app.as_str())
+        .with("tcUrl", publisher.map_or("", |p| p.tc_url.as_str()))
+        .with("url", url(&stream.vhost, &stream.app, &stream.name))
+        .with("live_ms", context.now_ms)
+        .with("clients", merged.viewers() + u64::from(publisher.is_some()))
+        .with("frames", stream.frames)
+        .with("send_bytes", merged.send_bytes())
+        .with("recv_bytes", stream.recv_bytes)
+        .with("kbps", kbps(stream.recv_kbps_30s.into(), merged.send_kbps_30s()))
+        .with("publish", publish(context.id_style, publisher.map(|p| p.client)))
+        .with("video", stream.video.as_ref().map(video))
+        .with("audio", stream.audio.as_ref().map(audio))
+        .with("owner", merged.owner)
+        .with("shards", per_shard)
+        .with("bitrate_kbps", stream.bitrate_kbps)
+        .with("fps", stream.fps)
+        .with("gop_ms", stream.gop_ms)
+        .with("keyframe_age_ms", stream.keyframe_age_ms)
 }
 
-/// All clients, or the one with this id.
-pub(super) fn clients(
-    context: &ApiContext<'_>,
-    shards: &[ShardSnapshot],
-    wanted: Option<ClientId>,
-) -> Vec<Object> {
-    let all = merge::clients(shards).into_iter();
-    let all = all.filter(|(_, client)| wanted.is_none_or(|wanted| wanted == client.id));
-    all.map(|(shard, c)| client(context.id_style, shard, c)).collect()
-}
-
-fn client(style: IdStyle, shard: u16, c: &ClientSnapshot) -> Object {
+/// A client of a shard.
+pub(super) fn client(context: &ApiContext<'_>, shard: u16, c: &ClientSnapshot) -> Object {
+    let style = context.id_style;
     Object::new()
         .with("id", c.id.to_text(style))
         .with("vhost", vhost_id(&c.vhost, style))

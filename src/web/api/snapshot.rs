@@ -1,9 +1,9 @@
 //! What a shard says of itself when the API asks: plain data, sent to the shard that asked and merged there.
 
+use crate::config::mount::LiveFormat;
 pub use crate::formats::describe::{AudioInfo, VideoInfo};
 use crate::stats::rates::LagHistogram;
 use crate::stats::reason::{CloseReason, DropReason, Tally};
-use crate::web::live::LiveFormat;
 use std::fmt;
 
 /// A client's number, unique in the process. Its low bits are the shard that has the connection, so that a kick or

@@ -1,10 +1,11 @@
 use super::snapshot::*;
 use super::*;
+use crate::config::mount::LiveFormat;
+use crate::config::schema::DEFAULT_VHOST;
 use crate::http::request::{Event, Parser};
 use crate::stats::rates::LagHistogram;
 use crate::stats::reason::{CloseReason, DropReason, Tally};
 use crate::stats::system::{ProcTexts, Sample};
-use crate::web::live::{DEFAULT_VHOST, LiveFormat};
 
 const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
@@ -324,6 +325,20 @@ fn lists_come_in_pages_of_ten_or_more() {
             assert_eq!(json["total"], 35);
         }
     }
+}
+
+#[test]
+fn objects_are_made_for_the_page_alone() {
+    let f = Fixture::new();
+    let ApiCall::Snapshot(query) = f.route(&get("/api/v1/clients/?start=5&count=20")) else { panic!() };
+    let mut made = Vec::new();
+    let object = |n: u32| {
+        made.push(n);
+        Object::new().with("n", n)
+    };
+    let page = list(&query, &f.context(), "clients", (0..10_000).collect(), object);
+    assert!(page.to_text().ends_with(r#"{"n":24}],"total":10000}"#));
+    assert_eq!(made, (5..25).collect::<Vec<_>>());
 }
 
 #[test]
