@@ -395,24 +395,6 @@ impl<M: Send + 'static> Ctx<M> {
         }
     }
 
-    /// Runs a task of another class and waits for what it makes, as [`Ctx::spawn`] runs it.
-    ///
-    /// # Errors
-    /// If it panics.
-    pub async fn run<R: 'static>(
-        &self,
-        class: Class,
-        what: &'static str,
-        task: impl Future<Output = R> + 'static,
-    ) -> Result<R, Panicked> {
-        let _awake = self.stay_awake();
-        let (done, made) = flume::bounded(1);
-        self.spawn(class, what, async move {
-            let _ = done.try_send(task.await);
-        });
-        made.recv_async().await.map_err(|_| Panicked(what))
-    }
-
     /// Runs `f`; a panic in it is caught, logged with `what`, and counted.
     pub fn isolate<R>(&self, what: &'static str, f: impl FnOnce() -> R) -> Result<R, Panicked> {
         catch_unwind(AssertUnwindSafe(f)).map_err(|_| self.caught(what))

@@ -22,7 +22,7 @@ use crate::web::router::{MediaRoute, route_media};
 use bytes::Bytes;
 use shards::ask::ASK_LIMIT;
 use shards::file::ReadFile;
-use shards::{Class, ShardId, TcpTuning};
+use shards::{ShardId, TcpTuning};
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError};
 use std::time::UNIX_EPOCH;
@@ -293,11 +293,11 @@ impl HttpConn<'_> {
         let wanted = Wanted { streams: true, clients: WantedClients::None };
         let answers = self.shard.ctx.ask_all(|reply| Msg::Snapshot(wanted, reply), ASK_LIMIT).await;
         let process = Arc::clone(&self.shard.process);
-        let list = async move {
+        let list = move || {
             let shards: Vec<_> = answers.into_iter().filter_map(|(_, answer)| Some(*answer.ok()?)).collect();
             serde_json::to_vec(&snapshot::live_streams(&process, &shards)).unwrap_or_default()
         };
-        let Ok(body) = self.shard.ctx.run(Class::Api, "the list of streams", list).await else {
+        let Ok(body) = self.shard.ctx.offload(list).await else {
             return self.respond(&Response::text(500), exchange).await;
         };
         let ports = self.shard.process.ports.read().unwrap_or_else(PoisonError::into_inner).clone();
@@ -343,12 +343,13 @@ impl HttpConn<'_> {
             _ => ctx.ask_all(|reply| Msg::Snapshot(wanted, reply), ASK_LIMIT).await,
         };
         let process = Arc::clone(&self.shard.process);
-        let finish = async move {
+        // On a helper thread: a page of 10,000 clients takes longer than a turn may.
+        let finish = move || {
             let answers = answers.into_iter().map(|(shard, answer)| (shard.0, answer.map(|boxed| *boxed)));
             let answers = answers.collect();
             with_context(&process, |context| api::finish(&query, context, answers))
         };
-        let finished = ctx.run(Class::Api, "an answer of the API", finish).await;
+        let finished = ctx.offload(finish).await;
         finished.unwrap_or_else(|_| Response::text(500))
     }
 
