@@ -5,6 +5,7 @@ use super::block::{Block, LogOffset};
 use super::encode::{self, Format, Start};
 use super::log::{Key, Log, Pushed};
 use super::metadata::Tracks;
+use super::output::next_tick;
 use super::post::{Epoch, FeedItem, StreamKey, Sub};
 use super::prelude::Prelude;
 use super::settings::{Cadence, Settings};
@@ -24,6 +25,8 @@ const TRACKS_SETTLE_MS: i64 = 500;
 const UNSENT_MS: i64 = 500;
 const UNSENT_MIN_BYTES: u32 = 64 << 10;
 const UNSENT_MAX_BYTES: u32 = 4 << 20;
+/// How often viewers who are behind are served between two ticks.
+const CATCH_UP_MS: u32 = 20;
 /// How often viewers' lag is looked at, for the histogram.
 const LAG_OBSERVED_MS: u64 = 1_000;
 
@@ -45,7 +48,11 @@ pub struct Feed<W> {
     pub(super) owed: usize,
     /// In the hub's list of dirty feeds.
     pub(super) listed: bool,
+    /// A block came that nobody has been given: it goes out at the next tick.
+    pub(super) fresh: bool,
+    /// When a block last went out, and when viewers were last served at all.
     pub(super) pumped_ms: u64,
+    pub(super) served_ms: u64,
     pub(super) wish_ms: u32,
     /// HTTP viewers are kept until then, for a publisher that comes back.
     hold_until_ms: Option<u64>,
@@ -105,7 +112,9 @@ impl<W: Wire> Feed<W> {
             dirty: false,
             owed: 0,
             listed: false,
+            fresh: false,
             pumped_ms: 0,
+            served_ms: 0,
             wish_ms,
             hold_until_ms: None,
             refused: false,
@@ -231,6 +240,7 @@ impl<W: Wire> Feed<W> {
     }
 
     fn push(&mut self, block: Arc<Block>) {
+        self.fresh = true;
         if !Arc::ptr_eq(&self.prelude, &block.prelude) {
             self.prelude = Arc::clone(&block.prelude);
         }
@@ -300,6 +310,18 @@ impl<W: Wire> Feed<W> {
         let readers_from = readers.min().unwrap_or(self.log.end());
         let has_video = self.has_video();
         self.log.trim(&self.settings, readers_from, has_video);
+    }
+
+    /// When viewers are to be served again: with what came at the feed's tick; those who were behind, and can
+    /// take more now, sooner, since they must not use up the tick of the others.
+    pub(super) fn due_ms(&self, interval_ms: u32) -> u64 {
+        if interval_ms == 0 || self.pump_at > 0 {
+            0
+        } else if self.fresh {
+            next_tick(self.pumped_ms, interval_ms)
+        } else {
+            next_tick(self.served_ms, interval_ms.min(CATCH_UP_MS))
+        }
     }
 
     /// The interval between two writes to viewers, in ms.

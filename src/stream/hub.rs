@@ -17,7 +17,7 @@ mod publishers;
 use super::block::sealed_bytes;
 use super::encode::Format;
 use super::feed::{Charged, Feed, FeedCounters};
-use super::output::{WINDOW_MIN_BYTES, next_tick};
+use super::output::WINDOW_MIN_BYTES;
 use super::owned::{FeedPosts, Stream};
 use super::post::{FeedItem, Post, SourceId, StreamKey, Sub};
 use super::settings::Settings;
@@ -35,8 +35,6 @@ use std::sync::Arc;
 /// Credit goes back when this part of a window has gathered: a wake-up of the other shard for every few bytes
 /// would cost more than the bytes.
 const CREDIT_PART: usize = 4;
-/// Wishes are kept within this part of an interval, so that a tick a moment early is no tick missed.
-const EARLY_PART: u64 = 8;
 
 /// A viewer, as the shell knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -275,23 +273,20 @@ impl<W: Wire> Hub<W> {
                 self.post(owner, post);
             }
             let Some(feed) = self.feeds.get_mut(at) else { continue };
-            let due_ms =
-                if interval_ms == 0 || feed.pump_at > 0 { 0 } else { next_tick(feed.pumped_ms, interval_ms) };
-            let early = u64::from(interval_ms) / EARLY_PART;
-            if due_ms > now_ms + early {
+            let due_ms = feed.due_ms(interval_ms);
+            if due_ms > now_ms {
                 end.next_ms = sooner(end.next_ms, due_ms);
                 self.dirty_feeds.push(at);
                 continue;
             }
-            // A moment early: this tick is done.
-            if caught(|| feed.pump(now_ms.max(due_ms))).is_none() {
+            if caught(|| feed.pump(now_ms)).is_none() {
                 self.fail_feed(at);
                 continue;
             }
             if feed.dirty {
                 end.again |= interval_ms == 0 || feed.pump_at > 0;
                 if interval_ms > 0 {
-                    end.next_ms = sooner(end.next_ms, next_tick(feed.pumped_ms, interval_ms));
+                    end.next_ms = sooner(end.next_ms, feed.due_ms(interval_ms));
                 }
                 self.dirty_feeds.push(at);
             } else {

@@ -68,7 +68,10 @@ impl<W: Wire> Feed<W> {
         }
         self.pump_at = 0;
         self.dirty = more;
-        self.pumped_ms = now_ms;
+        self.served_ms = now_ms;
+        if std::mem::take(&mut self.fresh) {
+            self.pumped_ms = now_ms;
+        }
         !more
     }
 

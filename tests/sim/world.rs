@@ -1,5 +1,10 @@
 //! One run: shards, their network, publishers and viewers, all from one seed.
 
+mod checks;
+mod plan;
+mod publishers;
+
+use self::plan::settings;
 use crate::network::Network;
 use crate::player::{Eye, Ledger, Player};
 use crate::rng::Rng;
@@ -133,31 +138,6 @@ pub(crate) struct World {
     settings: Vec<Arc<Settings>>,
 }
 
-fn settings(rng: &mut Rng, fat: bool) -> Settings {
-    let cadence = match rng.within(0, 9) {
-        0..=4 => Cadence::Auto,
-        5 | 6 => Cadence::MinLatency,
-        _ => Cadence::Fixed { ms: rng.pick(&[0, 10, 40, 350]) },
-    };
-    Settings {
-        gop_cache: rng.percent(80),
-        gop_cache_max_ms: rng.pick(&[1_000, 3_000, 30_000, 30_000]),
-        // Above twice the longest interval: a block and the wait for it.
-        queue_length_ms: rng.pick(&[1_000, 2_000, 10_000, 30_000]),
-        jitter: if rng.percent(85) { Jitter::Full } else { Jitter::Zero },
-        cadence,
-        send_min_interval_ms: rng.pick(&[0, 0, 0, 30]),
-        reduce_sequence_header: rng.percent(50),
-        feed_max_bytes: if fat { 32 << 20 } else { rng.pick(&[16 << 10, 64 << 10, 32 << 20, 32 << 20]) },
-        stale_after_ms: rng.pick(&[500, 3_000]),
-        on_duplicate: if rng.percent(50) { OnDuplicate::Refuse } else { OnDuplicate::Takeover },
-        hold_ms: 0,
-        flv_tracks: None,
-        atc_auto: false,
-        fast_cache_ms: rng.pick(&[0, 0, 1_000]),
-    }
-}
-
 impl World {
     pub(crate) fn new(seed: u64) -> World {
         let mut rng = Rng::new(seed);
@@ -229,86 +209,6 @@ impl World {
         }
         world.run(chaos_ms);
         world
-    }
-
-    fn plan_session(&mut self, stream: usize, starts_ms: u64, ends_ms: u64) {
-        let rng = &mut self.rng;
-        let nonce = self.streams[stream].ledger.sessions.len() as u32;
-        let style = Style::random(rng, self.fat);
-        let most = style.most_bytes();
-        let to = &mut self.streams[stream];
-        to.most_bytes = (to.most_bytes.0.max(most.0), to.most_bytes.1.max(most.1));
-        to.ledger.sessions.push(Vec::new());
-        to.ledger.order.push(None);
-        self.sessions.push(Session {
-            stream,
-            shard: rng.within(0, self.shards.len() as u64 - 1) as usize,
-            source: None,
-            state: State::Planned,
-            starts_ms,
-            ends_ms,
-            hangs_ms: if rng.percent(10) { starts_ms + rng.within(0, 2_000) } else { u64::MAX },
-            live_ms: 0,
-            left_ms: 0,
-            asked_ms: 0,
-            settings: Arc::clone(&self.settings[rng.pick(&[0, 0, 1, 2])]),
-            script: Script::new(nonce, style, rng),
-            made: Vec::new(),
-            made_at: 0,
-            sent: 0,
-            room: true,
-            room_lost_ms: 0,
-            uncredited: 0,
-            most_bytes: most,
-        });
-    }
-
-    fn plan_watcher(&mut self, chaos_ms: u64, crowd: bool) {
-        let rng = &mut self.rng;
-        let habit = match rng.within(0, 9) {
-            0..=4 => Habit::Prompt,
-            5 | 6 => Habit::Slow { rate: rng.within(1, 200) as usize, buffer: rng.within(1, 8_000) as usize },
-            7 | 8 => Habit::Moody,
-            _ => Habit::Stuck { from_ms: self.now + rng.within(0, chaos_ms) },
-        };
-        let joins_ms = self.now + if rng.percent(20) { 0 } else { rng.within(0, chaos_ms) };
-        let number = self.watchers.len();
-        let rtmp = |chunk_bytes| Format::Rtmp { chunk_bytes };
-        let format =
-            rng.pick(&[rtmp(60_000), rtmp(60_000), rtmp(4_096), rtmp(128), Format::Flv, Format::Flv]);
-        let format = if crowd { rtmp(60_000) } else { format };
-        let stream = if crowd { 0 } else { rng.within(0, self.streams.len() as u64 - 1) };
-        let shard = if crowd { 0 } else { rng.within(0, self.shards.len() as u64 - 1) };
-        let pauses = rng.percent(15);
-        let (mut stream, mut shard, mut format, mut joins_ms) = (stream, shard, format, joins_ms);
-        // Some come just when the only one there leaves: a subscription ends and another begins.
-        if let Some(before) = self.watchers.last().filter(|w| w.leaves_ms < u64::MAX && rng.percent(50)) {
-            (stream, shard, format) = (before.stream as u64, before.shard as u64, before.format);
-            joins_ms = before.leaves_ms + rng.within(0, 30);
-        }
-        let stays_ms = if rng.percent(40) { rng.within(0, 60) } else { rng.within(0, chaos_ms) };
-        let leaves_ms = if rng.percent(50) { joins_ms + stays_ms } else { u64::MAX };
-        self.watchers.push(Watcher {
-            stream: stream as usize,
-            shard: shard as usize,
-            format,
-            id: None,
-            wire: SimWire::default(),
-            player: Player::new(number, format),
-            habit,
-            joins_ms,
-            leaves_ms,
-            paused: false,
-            pauses,
-            ever_paused: false,
-            moody_until: 0,
-            moody_open: true,
-            to_tell: false,
-            parked_since: None,
-            settings: Arc::clone(&self.settings[rng.pick(&[0, 0, 1, 2])]),
-            gone: false,
-            reset: rng.percent(2),
-        });
     }
 
     fn run(&mut self, chaos_ms: u64) {
@@ -537,87 +437,6 @@ impl World {
         }
     }
 
-    // ---- publishers ----
-
-    fn session_step(&mut self, n: usize) {
-        let (now, shard) = (self.now, self.sessions[n].shard);
-        let session = &mut self.sessions[n];
-        if self.shards[shard].stalled_until > now {
-            return;
-        }
-        match session.state {
-            State::Planned if session.starts_ms <= now => {
-                let stream = &self.streams[session.stream];
-                let nonce = session.script.nonce();
-                let hub = &mut self.shards[shard].hub;
-                let source = hub.publish(&stream.key, u64::from(nonce), &session.settings);
-                trace!(
-                    now,
-                    "session {n} (nonce {nonce}) of {} asks on shard {shard}: {source:?}", stream.key
-                );
-                session.source = Some(source);
-                session.state = State::Asking;
-                session.asked_ms = now;
-                session.uncredited = 0;
-            }
-            State::Asking | State::Live if session.ends_ms <= now => {
-                trace!(now, "session {n} leaves shard {shard}, {:?}", session.state);
-                self.shards[shard].hub.unpublish(session.source.unwrap());
-                session.state = State::Over;
-                session.left_ms = now;
-            }
-            State::Live if session.hangs_ms > now => {
-                let elapsed = now - session.live_ms;
-                let facts =
-                    &mut self.streams[session.stream].ledger.sessions[session.script.nonce() as usize];
-                session.script.make(elapsed, now, &mut self.rng, facts, &mut session.made);
-                self.send(n);
-            }
-            _ => return,
-        }
-        self.shards[shard].touched = true;
-        self.collect(shard);
-    }
-
-    fn send(&mut self, n: usize) {
-        let session = &mut self.sessions[n];
-        if !session.room {
-            if self.calm && self.now - session.room_lost_ms.max(self.calm_ms) > 3_000 {
-                violated("room-comes", format!("session {n} waits since {}", session.room_lost_ms));
-            }
-            return;
-        }
-        let mut batch = Vec::new();
-        let mut bytes = 0;
-        while bytes < READ_BYTES && session.made_at < session.made.len() {
-            let message = std::mem::replace(
-                &mut session.made[session.made_at],
-                Message { kind: Kind::Data, time: Default::default(), payload: Default::default() },
-            );
-            session.made_at += 1;
-            bytes += message.payload.len();
-            if matches!(message.kind, Kind::Audio | Kind::Video) && message.payload.len() > 10 {
-                session.sent += 1;
-            }
-            batch.push(message);
-        }
-        if session.made_at == session.made.len() {
-            session.made.clear();
-            session.made_at = 0;
-        }
-        if batch.is_empty() {
-            return;
-        }
-        session.uncredited += bytes as i64;
-        let most = PUBLISH_CREDIT_BYTES + (READ_BYTES + session.most_bytes.0) as i64;
-        let stream = &self.streams[session.stream];
-        if session.shard != stream.owner && session.uncredited > most {
-            violated("credit", format!("session {n} has {} bytes under way", session.uncredited));
-        }
-        session.room = self.shards[session.shard].hub.media(session.source.unwrap(), batch);
-        session.room_lost_ms = self.now;
-    }
-
     // ---- viewers ----
 
     fn watcher_step(&mut self, n: usize) {
@@ -713,158 +532,6 @@ impl World {
         drop(line);
         if watcher.habit == Habit::Prompt && !watcher.ever_paused && !self.calm && jumps != u32::MAX {
             self.check_healthy(n, jumps);
-        }
-    }
-
-    // ---- checks ----
-
-    /// A viewer that takes everything loses nothing, whatever the others do, unless a shard stalled for
-    /// longer than its settings bridge.
-    fn check_healthy(&self, n: usize, jumps: u32) {
-        let watcher = &self.watchers[n];
-        let Some(feed) = watcher.id.and_then(|id| self.shards[watcher.shard].hub.feed_of(id)) else { return };
-        let roomy = self.settings.iter().all(|s| {
-            s.feed_max_bytes > 4 << 20 && u64::from(s.queue_length_ms) > 3 * self.worst_stall_ms + 1_500
-        });
-        if roomy && !self.fat && jumps > 0 {
-            violated("healthy", format!("viewer {n} jumped {jumps} times, {} gaps", feed.counters().gaps));
-        }
-        let step = self.settings.iter().map(|s| match s.cadence {
-            Cadence::Fixed { ms } => ms.max(s.send_min_interval_ms),
-            _ => 350,
-        });
-        if !self.stalls && roomy && !self.fat {
-            let bound = 2 * u64::from(step.max().unwrap_or(0)) + 2 * self.delay_ms + 100;
-            if watcher.player.worst_ms > bound {
-                let took = watcher.player.worst_ms;
-                violated("latency", format!("viewer {n}: {took} ms, bound {bound}"));
-            }
-        }
-    }
-
-    /// A shard that says it has nothing to do until something comes: nobody may be left with work undone.
-    fn check_rest(&self, me: usize) {
-        let hub = &self.shards[me].hub;
-        for (n, watcher) in self.watchers.iter().enumerate().filter(|(_, w)| w.shard == me && !w.gone) {
-            let Some((viewer, feed)) = watcher.id.and_then(|id| Some((hub.viewer(id)?, hub.feed_of(id)?)))
-            else {
-                continue;
-            };
-            let line = watcher.wire.0.borrow();
-            let free = line.parked.is_none() && line.private.is_empty() && !line.is_over() && !line.owed;
-            let reads = matches!(viewer.mode(), Mode::Step | Mode::Audio);
-            if free && reads && !watcher.paused && !watcher.to_tell && viewer.offset() != feed.log().end() {
-                let (at, end) = (viewer.offset().0, feed.log().end().0);
-                violated("rest", format!("shard {me} rests, viewer {n} is at {at} of {end}"));
-            }
-        }
-    }
-
-    fn check_memory(&self) {
-        let max = self.settings.iter().map(|s| s.feed_max_bytes).max().unwrap_or(0);
-        // A block gathers at most what an interval, or a stall, brings; its window bounds what is posted.
-        for (at, shard) in self.shards.iter().enumerate() {
-            let feeds = shard.hub.feeds().map(|feed| feed.log());
-            let outputs = shard.hub.streams().flat_map(|stream| stream.outputs()).map(|output| &output.log);
-            for log in feeds.chain(outputs) {
-                let block = log.blocks().iter().map(|block| block.bytes.len()).max().unwrap_or(0);
-                if log.bytes() > max + block {
-                    violated("memory", format!("{} bytes in a log of shard {at}", log.bytes()));
-                }
-            }
-        }
-    }
-
-    /// All trouble is over for a while: everybody must be where he belongs.
-    fn check_liveness(&mut self) {
-        for n in 0..self.streams.len() {
-            self.check_claims(n);
-            let key = &self.streams[n].key;
-            let live = |s: &&Session| s.stream == n && s.state == State::Live;
-            let owned = self.shards[self.streams[n].owner].hub.stream(key).and_then(|s| s.publisher());
-            for session in self.sessions.iter().filter(live) {
-                let nonce = session.script.nonce();
-                if owned.is_none_or(|publisher| publisher.client != u64::from(nonce)) {
-                    violated("one-publisher", format!("session {nonce} of {key} believes it is live"));
-                }
-                if session.live_ms + 5_000 < self.now {
-                    self.check_watchers(n, session);
-                }
-            }
-            if owned.is_some() && !self.sessions.iter().any(|s| live(&s)) {
-                violated("one-publisher", format!("{key} has a publisher that is gone"));
-            }
-        }
-    }
-
-    fn check_watchers(&self, stream: usize, session: &Session) {
-        let facts = &self.streams[stream].ledger.sessions[session.script.nonce() as usize];
-        for (n, watcher) in self.watchers.iter().enumerate() {
-            let Some(id) = watcher.id.filter(|_| watcher.stream == stream && !watcher.gone) else { continue };
-            let stuck = matches!(watcher.habit, Habit::Stuck { .. }) || watcher.reset;
-            if stuck || watcher.joins_ms + 4_000 > self.now {
-                continue;
-            }
-            let eye = watcher.player.eye;
-            let due = |fact: &&Fact| {
-                fact.made_ms + 1_500 < self.now && (eye == Eye::Step || fact.kind == Kind::Audio)
-            };
-            let due = facts.iter().rposition(|fact| due(&fact));
-            let mode = self.shards[watcher.shard].hub.viewer(id).map(|viewer| viewer.mode());
-            let last = watcher.player.last;
-            let nonce = session.script.nonce();
-            if session.script.style.video && (eye != Eye::Step || mode != Some(Mode::Step)) {
-                violated("liveness", format!("viewer {n} has no picture: {eye:?} {mode:?}, last {last:?}"));
-            }
-            if due.is_some_and(|due| last.is_none_or(|(of, seq)| of != nonce || (seq as usize) < due)) {
-                violated("liveness", format!("viewer {n} is at {last:?}, {due:?} of {nonce} due, {mode:?}"));
-            }
-        }
-    }
-
-    /// Viewers that never jumped agree on where each session ended, and that nothing was between.
-    fn check_claims(&self, stream: usize) {
-        let ledger = &self.streams[stream].ledger;
-        let mut ends: HashMap<u32, (u32, usize)> = HashMap::new();
-        for claim in &ledger.claims {
-            let (last, viewer) = *ends.entry(claim.from).or_insert((claim.last, claim.viewer));
-            if last != claim.last {
-                let mine = claim.last;
-                let text = format!(
-                    "session {} ended at {last} for viewer {viewer}, at {mine} for {}",
-                    claim.from, claim.viewer
-                );
-                violated("every-frame", text);
-            }
-            let order = |nonce: u32| ledger.order[nonce as usize];
-            let to = claim.to.map_or(order(claim.from), order);
-            for (nonce, facts) in ledger.sessions.iter().enumerate() {
-                let between = order(nonce as u32) > order(claim.from) && order(nonce as u32) < to;
-                if between && facts.iter().any(|fact| fact.seen_time.is_some()) {
-                    violated(
-                        "every-frame",
-                        format!("viewer {} saw nothing of session {nonce}", claim.viewer),
-                    );
-                }
-            }
-            let of = |s: &&Session| s.stream == stream && s.script.nonce() == claim.from;
-            let session = self.sessions.iter().find(of).unwrap();
-            // What a session asked before it left may arrive after a later one's: other pair of shards.
-            let slack_ms = 2_000 + 2 * self.worst_stall_ms;
-            let alone = self.sessions.iter().all(|other| {
-                other.stream != stream
-                    || other.script.nonce() == claim.from
-                    || other.asked_ms == 0
-                    || other.asked_ms > session.left_ms + slack_ms
-                    || (other.left_ms > 0 && other.left_ms + slack_ms < session.asked_ms)
-            });
-            if alone && claim.http && claim.to.is_some() {
-                violated("body-ends", format!("{claim:?}: the publisher had left"));
-            }
-            if alone && claim.last + 1 != session.sent {
-                let sent = session.sent;
-                violated("every-frame", format!("{claim:?}, but {sent} frames were sent before it left"));
-            }
         }
     }
 
