@@ -236,6 +236,7 @@ fn counters(shard: &Shard) -> ShardCounters {
     let feeds = hub.feed_counters();
     drops.add_many(DropReason::EdgeLagged, feeds.gaps);
     drops.add_many(DropReason::QueueLength, feeds.dropped_units);
+    drops.add_many(DropReason::FeedTrimmed, feeds.trimmed);
     drops.add_many(DropReason::ChannelFull, engine.mail_full.get());
     ShardCounters {
         connections: clients.len() as u64,

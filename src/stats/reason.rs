@@ -56,12 +56,8 @@ reasons! {
         Kicked = "kicked",
         /// The server stops or drains.
         ServerStopping = "server_stopping",
-        /// The listener or vhost it came by is gone or disabled after a reload.
-        ConfigChanged = "config_changed",
         /// `max_connections` is reached.
         MaxConnections = "max_connections",
-        /// Connections of one address are at their limit.
-        MaxConnectionsPerIp = "max_connections_per_ip",
         /// A memory budget is used up, so a newcomer is refused.
         MemoryBudget = "memory_budget",
         /// The RTMP or TLS handshake took too long.
@@ -80,12 +76,6 @@ reasons! {
         ProtocolError = "protocol_error",
         /// The request is malformed or names something impossible.
         BadRequest = "bad_request",
-        /// The request's method does not fit its path.
-        MethodNotAllowed = "method_not_allowed",
-        /// The client may not do this.
-        Forbidden = "forbidden",
-        /// A hook refused it.
-        HookRefused = "hook_refused",
         /// The stream is being published already.
         StreamBusy = "stream_busy",
         /// A newer publisher took the stream over.
@@ -94,28 +84,12 @@ reasons! {
         PublishStale = "publish_stale",
         /// No such vhost, and no default one.
         VhostUnknown = "vhost_unknown",
-        /// The vhost is disabled.
-        VhostDisabled = "vhost_disabled",
-        /// The vhost does not offer live streams over HTTP.
-        RemuxDisabled = "remux_disabled",
-        /// No such stream, file or client.
-        NotFound = "not_found",
-        /// The stream's codecs cannot be carried in the format asked for.
-        CodecUnsupported = "codec_unsupported",
         /// The set of tracks changed in a format that cannot say so within a body.
         TracksChanged = "tracks_changed",
         /// More command bytes wait for the peer than one connection may hold.
         PrivateOverflow = "private_overflow",
-        /// The stream's owner shard did not keep up with this publisher.
-        OwnerLagged = "owner_lagged",
-        /// A shard that was asked did not answer in time.
-        ShardUnanswered = "shard_unanswered",
-        /// A system call failed in a way that is not the peer's doing.
-        SystemError = "system_error",
         /// A bug: a panic, isolated to this connection or stream.
         Panic = "panic",
-        /// A bug: an invariant did not hold.
-        Internal = "internal",
     }
 }
 
@@ -131,7 +105,6 @@ impl CloseReason {
                 | PlayDurationReached
                 | Kicked
                 | ServerStopping
-                | ConfigChanged
                 | PublishTakeover
                 | IdleTimeout
         )
@@ -147,14 +120,6 @@ reasons! {
         FeedTrimmed = "feed_trimmed",
         /// The shard of the viewers did not take the stream's blocks fast enough.
         EdgeLagged = "edge_lagged",
-        /// Video before the first keyframe a viewer could start at.
-        NoStartPoint = "no_start_point",
-        /// The format cannot carry the message's codec.
-        CodecUnsupported = "codec_unsupported",
-        /// The message is not what its header says it is.
-        Malformed = "malformed",
-        /// It belongs to a publish that is over.
-        OldEpoch = "old_epoch",
         /// A bug: a channel between shards was full although the windows should prevent it.
         ChannelFull = "channel_full",
     }
@@ -239,10 +204,10 @@ mod tests {
         let mut tally = Tally::default();
         tally.add(DropReason::EdgeLagged);
         tally.add_many(DropReason::EdgeLagged, 4);
-        tally.add(DropReason::Malformed);
+        tally.add(DropReason::FeedTrimmed);
         assert_eq!(tally.count(DropReason::EdgeLagged), 5);
         assert_eq!(tally.count(DropReason::QueueLength), 0);
         assert_eq!(tally.iter().map(|(_, n)| n).sum::<u64>(), 6);
-        assert_eq!(format!("{tally:?}"), r#"{"edge_lagged": 5, "malformed": 1}"#);
+        assert_eq!(format!("{tally:?}"), r#"{"feed_trimmed": 1, "edge_lagged": 5}"#);
     }
 }

@@ -56,6 +56,8 @@ pub struct Feed<W> {
     pub(super) wish_ms: u32,
     /// HTTP viewers are kept until then, for a publisher that comes back.
     hold_until_ms: Option<u64>,
+    /// Why viewers who end do so.
+    pub(super) end_reason: CloseReason,
     /// The owner will not send this format.
     refused: bool,
     pub(super) counters: FeedCounters,
@@ -77,6 +79,8 @@ pub struct FeedCounters {
     pub jumps: u64,
     /// Units that viewers did not get in those jumps, as far as they were still here to be counted.
     pub dropped_units: u64,
+    /// Those of the jumps whose cause was that what the viewer stood in had to be let go.
+    pub trimmed: u64,
     /// Times blocks were dropped on the way here because this shard did not keep up.
     pub gaps: u64,
 }
@@ -88,6 +92,7 @@ impl FeedCounters {
         self.sends += other.sends;
         self.jumps += other.jumps;
         self.dropped_units += other.dropped_units;
+        self.trimmed += other.trimmed;
         self.gaps += other.gaps;
     }
 }
@@ -117,6 +122,7 @@ impl<W: Wire> Feed<W> {
             served_ms: 0,
             wish_ms,
             hold_until_ms: None,
+            end_reason: CloseReason::Unpublished,
             refused: false,
             counters: FeedCounters::default(),
             pieces: Vec::new(),
@@ -225,11 +231,11 @@ impl<W: Wire> Feed<W> {
                 if self.format.is_http() && self.settings.hold_ms > 0 {
                     self.hold_until_ms = Some(now_ms + u64::from(self.settings.hold_ms));
                 } else if self.format.is_http() {
-                    self.end_viewers();
+                    self.end_viewers(CloseReason::Unpublished);
                 }
             }
             FeedItem::Ended { .. } => {
-                self.end_viewers();
+                self.end_viewers(CloseReason::TracksChanged);
                 self.log.begin_publish();
             }
             FeedItem::Refused => self.refused = true,
@@ -254,7 +260,8 @@ impl<W: Wire> Feed<W> {
 
     /// Viewers who have had something get the rest and the end, whatever the next publisher brings meanwhile;
     /// those who wait go on waiting.
-    fn end_viewers(&mut self) {
+    fn end_viewers(&mut self, reason: CloseReason) {
+        self.end_reason = reason;
         let end = self.log.end();
         for (_, viewer) in &mut self.viewers {
             if viewer.reads() {
@@ -284,7 +291,7 @@ impl<W: Wire> Feed<W> {
         if self.hold_until_ms.is_some_and(|until| until <= now_ms) {
             self.hold_until_ms = None;
             self.dirty = true;
-            self.end_viewers();
+            self.end_viewers(CloseReason::Unpublished);
         }
     }
 

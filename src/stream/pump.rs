@@ -118,7 +118,7 @@ impl<W: Wire> Feed<W> {
             if self.format.is_http() && !viewer.wanted.bare {
                 viewer.wire.push_private(LAST_CHUNK);
             }
-            viewer.wire.end(CloseReason::Unpublished);
+            viewer.wire.end(self.end_reason);
         }
         Served::InStep
     }
@@ -128,6 +128,7 @@ impl<W: Wire> Feed<W> {
         let Some(viewer) = self.viewers.get(slot) else { return Served::Away };
         let Some(last) = self.log.blocks().len().checked_sub(1) else { return Served::Away };
         let Some(at) = self.log.block_at(viewer.offset) else {
+            self.counters.trimmed += 1;
             self.jump(slot); // what it stood in is gone
             return Served::More;
         };

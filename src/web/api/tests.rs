@@ -149,7 +149,7 @@ fn shards() -> Vec<(u16, Result<ShardSnapshot, ()>)> {
     };
     let mut drops = Tally::default();
     drops.add_many(DropReason::QueueLength, 4);
-    drops.add(DropReason::Malformed);
+    drops.add(DropReason::FeedTrimmed);
     let stream = StreamSnapshot {
         vhost: DEFAULT_VHOST.into(),
         app: "live".into(),
@@ -570,7 +570,7 @@ fn metrics_line_by_line() {
         "srs_stream_viewers{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",shard=\"1\",format=\"flv\"} 1",
         "srs_stream_keyframe_age_seconds{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",owner=\"1\"} 0.1",
         "srs_stream_drops_total{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",reason=\"queue_length\"} 7",
-        "srs_stream_drops_total{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",reason=\"malformed\"} 1",
+        "srs_stream_drops_total{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",reason=\"feed_trimmed\"} 1",
         "srs_stream_send_bytes_total{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\"} 300",
         "# TYPE srs_stream_viewer_lag_seconds histogram",
         "srs_stream_viewer_lag_seconds_bucket{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",le=\"0.04\"} 3",
