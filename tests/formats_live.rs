@@ -107,8 +107,9 @@ fn fmp4_is_a_picture_or_100_ms_of_audio_at_its_real_time() {
                 audio_ms.push(i64::from(ticks) * 1000 / rate);
             }
         }
-        let expected: Vec<_> =
-            coded(&frames, Kind::Video).map(|f| (f.time.0 as u64, 40, f.tag.composition_ms as u32)).collect();
+        let expected: Vec<_> = coded(&frames, Kind::Video)
+            .map(|f| (f.time.0 as u64, 250, f.tag.composition_ms as u32))
+            .collect();
         assert_eq!(pictures, expected);
         assert!(audio_ms.iter().all(|ms| *ms < 130), "{audio_ms:?}");
         assert!(audio_ms.iter().filter(|ms| **ms >= 100).count() > 15, "{audio_ms:?}");
@@ -117,17 +118,17 @@ fn fmp4_is_a_picture_or_100_ms_of_audio_at_its_real_time() {
 }
 
 #[test]
-fn a_pictures_duration_is_the_step_before_it() {
+fn a_pictures_duration_is_the_step_before_it_and_no_less_than_a_browser_needs() {
     let mut frames = frames(H264_AAC, 0);
     frames.retain(|(f, _)| f.kind == Kind::Video);
     for (n, (frame, _)) in frames.iter_mut().enumerate() {
         let n = n as i64;
-        frame.time = MediaTime(n * n);
+        frame.time = MediaTime(n * n * 40);
     }
     let encoded = Encoded::new(Format::Fmp4, &frames);
     let steps: Vec<u32> = (1..6).map(|n| fragment(encoded.bare(n)).expect("a fragment").2[0][0]).collect();
-    // The header is frame 0, so the pictures are at 1, 4, 9, 16, 25, 36.
-    assert_eq!(steps, [3, 5, 7, 9, 11]);
+    // The header is frame 0, so the pictures are at 40, 160, 360, 640, 1000, 1440.
+    assert_eq!(steps, [250, 250, 280, 360, 440]);
 }
 
 /// `second` after `first` on one timeline, in one publish or in two.
