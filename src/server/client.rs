@@ -201,6 +201,10 @@ impl Client {
         {
             self.kick(CloseReason::SendTimeout);
         }
+    }
+
+    /// Takes the counters' present values for the rates over 30 s.
+    pub fn tick_rates(&self, now_ms: u64) {
         if let Some(rates) = self.rates.borrow_mut().as_mut() {
             rates.0.tick(now_ms, self.recv_bytes.get());
             rates.1.tick(now_ms, self.sent_bytes.get());

@@ -28,8 +28,9 @@ pub const API: &str = "api";
 /// A stopping shard waits so often, so long, for its connections to end.
 const STOP_TURNS: u32 = 50;
 const STOP_TURN: Duration = Duration::from_millis(10);
-/// Vhosts' traffic is added up so often.
-const VHOSTS_MS: u64 = 1_000;
+/// Clients' rates are taken, and vhosts' traffic is added up, so often: the rates' own step. More often, the
+/// walk over all clients would be felt beside the sending.
+const RATES_MS: u64 = 5_000;
 
 /// What one shard holds.
 pub struct Shard {
@@ -50,7 +51,7 @@ pub struct Shard {
     pub busy_permille: Cell<u32>,
     sampled: Cell<(u64, Duration)>,
     swept_ms: Cell<u64>,
-    vhosts_ms: Cell<u64>,
+    rates_ms: Cell<u64>,
     next_client: Cell<u64>,
     awake: RefCell<Option<Awake>>,
     listeners: RefCell<Vec<(&'static str, Listener)>>,
@@ -110,7 +111,7 @@ impl Shard {
             busy_permille: Cell::new(0),
             sampled: Cell::new((0, Duration::ZERO)),
             swept_ms: Cell::new(0),
-            vhosts_ms: Cell::new(0),
+            rates_ms: Cell::new(0),
             // As in SRS ids begin somewhere above 100.
             next_client: Cell::new(100),
             awake: RefCell::default(),
@@ -222,9 +223,9 @@ impl Shard {
         for client in self.clients.borrow().values() {
             client.sweep(now_ms);
         }
-        if now_ms.saturating_sub(self.vhosts_ms.get()) >= VHOSTS_MS {
-            self.vhosts_ms.set(now_ms);
-            self.look_at_vhosts(now_ms);
+        if now_ms.saturating_sub(self.rates_ms.get()) >= RATES_MS {
+            self.rates_ms.set(now_ms);
+            self.take_rates(now_ms);
         }
         let live = self.hub.borrow().is_live() || !self.clients.borrow().is_empty();
         let mut awake = self.awake.borrow_mut();
@@ -233,12 +234,13 @@ impl Shard {
         }
     }
 
-    fn look_at_vhosts(&self, now_ms: u64) {
+    fn take_rates(&self, now_ms: u64) {
         let vhosts = &mut self.counters.borrow_mut().vhosts;
         for vhost in vhosts.values_mut() {
             vhost.total = vhost.ended;
         }
         for client in self.clients.borrow().values() {
+            client.tick_rates(now_ms);
             client.about(|about| {
                 if !vhosts.contains_key(&about.vhost) {
                     vhosts.insert(about.vhost.clone(), VhostTotals::default());
