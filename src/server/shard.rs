@@ -28,8 +28,8 @@ pub const API: &str = "api";
 /// A stopping shard waits so often, so long, for its connections to end.
 const STOP_TURNS: u32 = 50;
 const STOP_TURN: Duration = Duration::from_millis(10);
-/// Clients' rates are taken, and vhosts' traffic is added up, so often: the rates' own step. More often, the
-/// walk over all clients would be felt beside the sending.
+/// Clients' rates are taken, and vhosts' traffic is added up, so often: the rates' own step, so
+/// that looking more often would change nothing.
 const RATES_MS: u64 = 5_000;
 
 /// What one shard holds.
