@@ -114,7 +114,7 @@ pub(crate) struct Play {
     /// A player that has not started after this time has failed.
     #[arg(long, default_value = "10s", value_name = "TIME", value_parser = duration)]
     pub(crate) connect_timeout: Duration,
-    /// How players read: `prompt` as soon as data is there, `late` every 500 ms.
+    /// How players read: `prompt` within a millisecond of what came, `late` every 500 ms.
     #[arg(long, value_enum, default_value_t = Readers::Prompt)]
     pub(crate) readers: Readers,
     /// Receive buffer of late readers in bytes: at least one second of the stream (net.core.rmem_max bounds it).

@@ -150,11 +150,14 @@ pub struct TcpTuning {
 
 /// A TCP connection: one reader, any number of handles, one sender at a time. Clones share the connection;
 /// it closes when the last is dropped.
-pub struct TcpConn(Rc<Conn>);
+pub struct TcpConn {
+    conn: Rc<Conn>,
+    /// The connection's, in each handle: a send then touches nothing else of it.
+    fd: RawFd,
+}
 
 struct Conn {
     stream: RefCell<TcpStream>,
-    fd: RawFd,
     peer: SocketAddr,
     local: SocketAddr,
     parked: Cell<bool>,
@@ -162,13 +165,13 @@ struct Conn {
 
 impl Clone for TcpConn {
     fn clone(&self) -> Self {
-        TcpConn(Rc::clone(&self.0))
+        TcpConn { conn: Rc::clone(&self.conn), fd: self.fd }
     }
 }
 
 impl std::fmt::Debug for TcpConn {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} from {}", self.0.local, self.0.peer)
+        write!(f, "{} from {}", self.conn.local, self.conn.peer)
     }
 }
 
@@ -184,7 +187,8 @@ impl TcpConn {
         let peer = address(SockRef::from(&borrowed(fd)).peer_addr())?;
         let local = address(SockRef::from(&borrowed(fd)).local_addr())?;
         SockRef::from(&borrowed(fd)).set_keepalive(true)?;
-        Ok(TcpConn(Rc::new(Conn { stream: RefCell::new(stream), fd, peer, local, parked: Cell::new(false) })))
+        let conn = Conn { stream: RefCell::new(stream), peer, local, parked: Cell::new(false) };
+        Ok(TcpConn { conn: Rc::new(conn), fd })
     }
 
     /// Connects, within `limit`. Addresses only: resolving a name would block the shard.
@@ -194,12 +198,12 @@ impl TcpConn {
 
     /// The peer's address.
     pub fn peer(&self) -> SocketAddr {
-        self.0.peer
+        self.conn.peer
     }
 
     /// The address the peer connected to.
     pub fn local(&self) -> SocketAddr {
-        self.0.local
+        self.conn.local
     }
 
     /// Waits for bytes and hands them to `f`; None when the peer has closed (or [`TcpConn::shutdown`] was
@@ -209,7 +213,7 @@ impl TcpConn {
         poll_fn(move |cx| {
             SCRATCH.with_borrow_mut(|scratch| {
                 let n = {
-                    let mut stream = self.0.stream.borrow_mut();
+                    let mut stream = self.conn.stream.borrow_mut();
                     ready!(Pin::new(&mut *stream).poll_read(cx, scratch))?
                 };
                 let bytes = scratch.get(..n).filter(|bytes| !bytes.is_empty());
@@ -221,14 +225,14 @@ impl TcpConn {
 
     /// Sends what the socket takes now, without waiting. Not while a writer is parked.
     pub fn try_send(&self, slices: &[IoSlice<'_>]) -> io::Result<Sent> {
-        debug_assert!(!self.0.parked.get(), "a parked writer owns the socket");
+        debug_assert!(!self.conn.parked.get(), "a parked writer owns the socket");
         const FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
         let total: usize = slices.iter().map(|s| s.len()).sum();
         let sent = match slices {
-            [one] => SockRef::from(&borrowed(self.0.fd)).send_with_flags(one, FLAGS),
+            [one] => SockRef::from(&borrowed(self.fd)).send_with_flags(one, FLAGS),
             many => {
                 let some = many.get(..SLICES_MAX).unwrap_or(many);
-                SockRef::from(&borrowed(self.0.fd)).send_vectored_with_flags(some, FLAGS)
+                SockRef::from(&borrowed(self.fd)).send_vectored_with_flags(some, FLAGS)
             }
         };
         match sent {
@@ -243,10 +247,10 @@ impl TcpConn {
     /// Sends all of `rest`, waiting for the socket: the parked writer. There is at most one at a time
     /// (glommio keeps one waiter per direction); nobody else may send until it is done.
     pub async fn finish(&self, mut rest: Bytes) -> io::Result<()> {
-        debug_assert!(!self.0.parked.get(), "one parked writer per connection");
-        let _parked = Parked::new(&self.0.parked);
+        debug_assert!(!self.conn.parked.get(), "one parked writer per connection");
+        let _parked = Parked::new(&self.conn.parked);
         while !rest.is_empty() {
-            let n = poll_fn(|cx| Pin::new(&mut *self.0.stream.borrow_mut()).poll_write(cx, &rest)).await?;
+            let n = poll_fn(|cx| Pin::new(&mut *self.conn.stream.borrow_mut()).poll_write(cx, &rest)).await?;
             if n == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
@@ -257,12 +261,12 @@ impl TcpConn {
 
     /// Whether a writer is parked.
     pub fn is_parked(&self) -> bool {
-        self.0.parked.get()
+        self.conn.parked.get()
     }
 
     /// Ends one or both directions. `Both` is a kick: the reader sees the end and leaves.
     pub fn shutdown(&self, how: Shutdown) {
-        let _ = SockRef::from(&borrowed(self.0.fd)).shutdown(how);
+        let _ = SockRef::from(&borrowed(self.fd)).shutdown(how);
     }
 
     /// The polite end: says that nothing more comes, then reads and discards until the peer closes too, at
@@ -290,13 +294,13 @@ impl TcpConn {
     pub fn unacked_bytes(&self) -> usize {
         let mut bytes: libc::c_int = 0;
         // SAFETY: TIOCOUTQ (= SIOCOUTQ) writes one int to `bytes`; the descriptor lives as long as `self`.
-        let done = unsafe { libc::ioctl(self.0.fd, libc::TIOCOUTQ, &raw mut bytes) };
+        let done = unsafe { libc::ioctl(self.fd, libc::TIOCOUTQ, &raw mut bytes) };
         if done == 0 { usize::try_from(bytes).unwrap_or(0) } else { 0 }
     }
 
     /// Sets socket options. Failures are of no consequence (the peer has gone) and ignored.
     pub fn tune(&self, tuning: &TcpTuning) {
-        let fd = borrowed(self.0.fd);
+        let fd = borrowed(self.fd);
         let socket = SockRef::from(&fd);
         let _ = tuning.nodelay.map(|on| socket.set_tcp_nodelay(on));
         let _ = tuning.notsent_lowat.map(|bytes| socket.set_tcp_notsent_lowat(bytes));

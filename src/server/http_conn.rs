@@ -51,10 +51,46 @@ pub async fn serve(shard: &Rc<Shard>, client: &Rc<Client>, api_port: bool) {
                 return client.note_reason(CloseReason::BadRequest);
             }
         };
-        let keep = http.answer(&request).await;
-        if !keep || client.is_closing() {
-            return client.note_reason(CloseReason::Finished);
+        // On the heap while it lasts: a viewer waits for hours, and its task is to hold little meanwhile.
+        let answered = Box::pin(http.answer(&request)).await;
+        drop(request);
+        match answered {
+            Answered::Views => break,
+            Answered::Whole { keep_alive: true } if !client.is_closing() => {}
+            Answered::Whole { .. } => return client.note_reason(CloseReason::Finished),
         }
+    }
+    drop(http);
+    until_gone(client).await;
+    client.note_reason(CloseReason::Finished);
+}
+
+/// What a viewer still says is of no interest; that it leaves is.
+async fn until_gone(client: &Client) {
+    while !client.is_closing() {
+        match client.read(|_| ()).await {
+            Ok(Some(())) => {}
+            Ok(None) => client.note_reason(CloseReason::PeerClosed),
+            Err(_) => client.note_reason(CloseReason::PeerReset),
+        }
+    }
+}
+
+/// What a request has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answered {
+    /// It has its answer.
+    Whole {
+        /// Another request may follow.
+        keep_alive: bool,
+    },
+    /// Its answer is a live body, which the core sends from here on.
+    Views,
+}
+
+impl From<bool> for Answered {
+    fn from(keep_alive: bool) -> Answered {
+        Answered::Whole { keep_alive }
     }
 }
 
@@ -102,15 +138,15 @@ impl HttpConn<'_> {
         }
     }
 
-    /// Answers a request; false if the connection is to be closed.
-    async fn answer(&mut self, request: &Request) -> bool {
+    /// Answers a request.
+    async fn answer(&mut self, request: &Request) -> Answered {
         let config = &self.shard.process.config;
         if self.api_port {
             let exchange = Exchange::of(request, config.http_api.crossdomain);
-            return self.answer_api(request, exchange).await;
+            return self.answer_api(request, exchange).await.into();
         }
         let exchange = Exchange::of(request, config.http_server.crossdomain);
-        match route_media(request, &self.shard.process.mounts, false) {
+        let keep_alive = match route_media(request, &self.shard.process.mounts, false) {
             MediaRoute::Api => self.answer_api(request, exchange).await,
             _ if request.method == Method::Options => self.respond(&Response::empty(200), exchange).await,
             _ if !matches!(request.method, Method::Get | Method::Head) => {
@@ -128,8 +164,9 @@ impl HttpConn<'_> {
                 Some(asset) => self.answer_asset(asset, request, exchange).await,
                 None => self.respond(&Response::text(404), exchange).await,
             },
-            MediaRoute::Media { live } => self.answer_media(request, live, exchange).await,
-        }
+            MediaRoute::Media { live } => return self.answer_media(request, live, exchange).await,
+        };
+        keep_alive.into()
     }
 
     // ---- live streams and files ----
@@ -140,7 +177,7 @@ impl HttpConn<'_> {
         request: &Request,
         live: Option<LiveRequest>,
         exchange: Exchange,
-    ) -> bool {
+    ) -> Answered {
         let plan = live.as_ref().and_then(|live| self.shard.process.vhost(&live.vhost)).cloned();
         let live = live.zip(plan).filter(|(_, plan)| plan.config.http_remux.enabled);
         if let Some((live, plan)) = &live
@@ -151,17 +188,17 @@ impl HttpConn<'_> {
         let host = self.shard.process.mounts.vhost_of(&request.host).unwrap_or(&request.host);
         for file in files::candidates(&self.shard.process.static_mounts, host, &request.path) {
             if let Some(kept) = self.answer_file(request, &file, exchange).await {
-                return kept;
+                return kept.into();
             }
         }
         if request.path == "/" {
-            return self.answer_asset(page::index(), request, exchange).await;
+            return self.answer_asset(page::index(), request, exchange).await.into();
         }
         match &live {
             Some((live, plan)) if plan.config.http_remux.wait => {
                 self.play(request, live, plan, exchange).await
             }
-            _ => self.respond(&Response::text(404), exchange).await,
+            _ => self.respond(&Response::text(404), exchange).await.into(),
         }
     }
 
@@ -174,23 +211,23 @@ impl HttpConn<'_> {
         self.shard.ctx.ask(owner, |reply| Msg::IsLive(key, reply), ASK_LIMIT).await.unwrap_or(false)
     }
 
-    /// A live body: until the stream or the viewer ends.
+    /// Makes the client a viewer of a live stream.
     async fn play(
         &mut self,
         request: &Request,
         live: &LiveRequest,
         plan: &VhostPlan,
         exchange: Exchange,
-    ) -> bool {
+    ) -> Answered {
         let mut head = Vec::new();
         let framing = write_live_head(exchange, live.format.content_type(), &mut head);
         if framing == LiveFraming::HeadOnly {
             self.send(head.into()).await;
-            return exchange.keep_alive;
+            return exchange.keep_alive.into();
         }
         if self.shard.hub.borrow().is_full() {
             self.client.note_reason(CloseReason::MemoryBudget);
-            return self.respond(&Response::text(503), exchange).await;
+            return self.respond(&Response::text(503), exchange).await.into();
         }
         let header = |name| request.headers.value(name).unwrap_or_default().to_owned();
         self.client.set_about(About {
@@ -215,15 +252,7 @@ impl HttpConn<'_> {
             self.shard.hub.borrow_mut().join(&key, format_of(live.format), &plan.settings, wire, wanted);
         self.client.set_viewer(Some(viewer));
         self.shard.ctx.kick();
-        // What a viewer still says is of no interest; that it leaves is.
-        while !self.client.is_closing() {
-            match self.client.read(|_| ()).await {
-                Ok(Some(())) => {}
-                Ok(None) => self.client.note_reason(CloseReason::PeerClosed),
-                Err(_) => self.client.note_reason(CloseReason::PeerReset),
-            }
-        }
-        false
+        Answered::Views
     }
 
     /// None if there is no such file.

@@ -54,6 +54,9 @@ impl<W: Wire> Feed<W> {
         let mut more = slot > 0;
         // Slots are visited in order; `capacity` bounds them whatever leaves meanwhile.
         while slot < self.viewers.capacity() {
+            if let Some(next) = self.viewers.get(slot + 1) {
+                next.wire.is_next();
+            }
             if self.viewers.contains(slot) {
                 match self.serve(slot, &mut budget) {
                     Served::More => more = true,

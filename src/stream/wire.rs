@@ -16,6 +16,8 @@ pub enum Taken {
 /// A viewer's connection. At most one sender at a time: while [`Wire::park`]ed bytes are on their way,
 /// [`Wire::ready`] is false and nobody else may send.
 pub trait Wire {
+    /// It is the next to be served, once another has been: what that takes may be fetched from memory already.
+    fn is_next(&self) {}
     /// Sends private bytes that wait (commands, pings, preludes); true if nothing waits any more.
     fn ready(&self) -> bool;
     /// Sends what fits now.

@@ -3,6 +3,7 @@
 use super::PATIENCE;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
+use std::time::Instant;
 
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,7 +87,9 @@ impl Connection {
             return answer;
         }
         if answer.field("transfer-encoding") == Some("chunked") {
+            let began = Instant::now();
             while let Some(chunk) = self.chunk() {
+                assert!(began.elapsed() < PATIENCE, "a {} whose body does not end", answer.status);
                 if chunk.is_empty() {
                     answer.complete = true;
                     break;
