@@ -1,6 +1,7 @@
 //! The command line, and how its durations, rates and addresses are written.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -105,15 +106,28 @@ pub(crate) struct Play {
     /// New connections per second.
     #[arg(long, default_value = "500/s", value_name = "RATE", value_parser = rate)]
     pub(crate) ramp: f64,
+    /// A player that has not started after this time has failed.
+    #[arg(long, default_value = "10s", value_name = "TIME", value_parser = duration)]
+    pub(crate) connect_timeout: Duration,
+    #[command(flatten)]
+    pub(crate) how: How,
+    /// Process ids of the server, whose CPU time and memory are measured over the window.
+    #[arg(long, value_name = "PID", value_delimiter = ',')]
+    pub(crate) pid: Vec<u32>,
+    /// Write the end report as JSON to a file, or to standard output with `-`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// How players play, and for how long.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct How {
     /// Length of the measured window.
     #[arg(long, default_value = "30s", value_name = "TIME", value_parser = duration)]
     pub(crate) time: Duration,
     /// Time between the last player's start and the measured window.
     #[arg(long, default_value = "3s", value_name = "TIME", value_parser = duration)]
     pub(crate) settle: Duration,
-    /// A player that has not started after this time has failed.
-    #[arg(long, default_value = "10s", value_name = "TIME", value_parser = duration)]
-    pub(crate) connect_timeout: Duration,
     /// How players read: `prompt` within a millisecond of what came, `late` every 500 ms.
     #[arg(long, value_enum, default_value_t = Readers::Prompt)]
     pub(crate) readers: Readers,
@@ -126,12 +140,20 @@ pub(crate) struct Play {
     /// Connect from this many source addresses, 127.0.0.1 and up (loopback only; each gives about 28,000 ports).
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=250))]
     pub(crate) sources: u8,
-    /// Process ids of the server, whose CPU time and memory are measured over the window.
-    #[arg(long, value_name = "PID", value_delimiter = ',')]
-    pub(crate) pid: Vec<u32>,
-    /// Write the end report as JSON to a file, or to standard output with `-`.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) json: Option<PathBuf>,
+}
+
+impl How {
+    /// The same on a command line.
+    pub(crate) fn arguments(&self) -> [String; 6] {
+        [
+            format!("--time={}us", self.time.as_micros()),
+            format!("--settle={}us", self.settle.as_micros()),
+            format!("--readers={}", self.readers),
+            format!("--rcvbuf={}", self.rcvbuf),
+            format!("--sample={}", self.sample),
+            format!("--sources={}", self.sources),
+        ]
+    }
 }
 
 /// Publish: N streams of an FLV file at real pace, looped, stamped for latency.
@@ -189,24 +211,8 @@ pub(crate) struct Cost {
     /// Rounds.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) rounds: u32,
-    /// Length of each measured window.
-    #[arg(long, default_value = "30s", value_name = "TIME", value_parser = duration)]
-    pub(crate) time: Duration,
-    /// Time between the last player's start and the measured window.
-    #[arg(long, default_value = "3s", value_name = "TIME", value_parser = duration)]
-    pub(crate) settle: Duration,
-    /// How players read, as in `play`.
-    #[arg(long, value_enum, default_value_t = Readers::Prompt)]
-    pub(crate) readers: Readers,
-    /// Receive buffer of late readers, as in `play`.
-    #[arg(long, default_value_t = 262_144, value_name = "BYTES")]
-    pub(crate) rcvbuf: usize,
-    /// Players that parse, as in `play`.
-    #[arg(long, default_value_t = 10, value_name = "K")]
-    pub(crate) sample: usize,
-    /// Source addresses, as in `play`.
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=250))]
-    pub(crate) sources: u8,
+    #[command(flatten)]
+    pub(crate) how: How,
     /// Merge `limit`'s sends to one per interval; without it, one per message.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(crate) merge: Option<Duration>,
@@ -243,10 +249,19 @@ pub(crate) enum Switch {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Readers {
-    /// Read as soon as data is there (epoll).
+    /// Read within a millisecond of what came (epoll).
     Prompt,
     /// Read every 500 ms, discarding in the kernel.
     Late,
+}
+
+impl fmt::Display for Readers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Readers::Prompt => "prompt",
+            Readers::Late => "late",
+        })
+    }
 }
 
 /// Parses `350ms`, `30s`, `2m`, or a plain number of seconds.

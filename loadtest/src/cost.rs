@@ -148,13 +148,13 @@ impl CostReport {
         CostReport {
             server: options.server.clone(),
             url: options.url.clone(),
-            readers: format!("{:?}", options.readers).to_lowercase(),
+            readers: options.how.readers.to_string(),
             cadence: options
                 .merge
                 .map_or("each message".into(), |m| format!("merged at {} ms", m.as_millis())),
             nagle: options.nagle == Switch::On,
             players: options.players,
-            seconds: options.time.as_secs_f64(),
+            seconds: options.how.time.as_secs_f64(),
             median_ratio: of(|r| r.ratio),
             median_server_cpu_us: of(|r| r.server.cpu_us),
             median_limit_cpu_us: of(|r| r.limit.cpu_us),
@@ -256,13 +256,9 @@ impl Subject {
 
     fn measure(mut self, options: &cli::Cost, players: usize) -> io::Result<PlayReport> {
         let pids: Vec<String> = procstat::family(self.server.0.id()).iter().map(u32::to_string).collect();
-        let readers = format!("{:?}", options.readers).to_lowercase();
-        let seconds = |d: Duration| format!("{}us", d.as_micros());
         let mut play = own_command("play")?;
-        play.args(["--url", &self.url, "--players", &players.to_string(), "--readers", &readers]);
-        play.args(["--time", &seconds(options.time), "--settle", &seconds(options.settle)]);
-        play.args(["--sources", &options.sources.to_string(), "--sample", &options.sample.to_string()]);
-        play.args(["--rcvbuf", &options.rcvbuf.to_string(), "--pid", &pids.join(","), "--json", "-"]);
+        play.args(["--url", &self.url, "--players", &players.to_string()]).args(options.how.arguments());
+        play.args(["--pid", &pids.join(","), "--json", "-"]);
         play.stdout(Stdio::piped());
         let mut play = start(play, options.pin_load)?;
         let mut text = String::new();

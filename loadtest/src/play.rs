@@ -157,7 +157,7 @@ impl Load<'_> {
         loop {
             let now = net::now_ns();
             self.connect_due(now);
-            if self.options.readers == Readers::Late && now >= self.sweep_ns {
+            if self.options.how.readers == Readers::Late && now >= self.sweep_ns {
                 self.sweep_ns += SWEEP_NS.max((now - self.sweep_ns) / SWEEP_NS * SWEEP_NS);
                 self.sweep();
             }
@@ -191,7 +191,7 @@ impl Load<'_> {
     /// When the next connect, sweep or change of phase is due.
     fn next_ns(&self) -> u64 {
         let connect = if self.attempts < self.options.players { self.connect_due_ns() } else { u64::MAX };
-        let sweep = if self.options.readers == Readers::Late { self.sweep_ns } else { u64::MAX };
+        let sweep = if self.options.how.readers == Readers::Late { self.sweep_ns } else { u64::MAX };
         let phase = match self.phase {
             Phase::Ramp => u64::MAX,
             Phase::Settling { until_ns } | Phase::Window { until_ns, .. } => until_ns,
@@ -208,7 +208,8 @@ impl Load<'_> {
                     && tally.connected + tally.failed == self.options.players
                 {
                     self.tally.ramp_ns = now - self.start_ns;
-                    self.phase = Phase::Settling { until_ns: now + self.options.settle.as_nanos() as u64 };
+                    self.phase =
+                        Phase::Settling { until_ns: now + self.options.how.settle.as_nanos() as u64 };
                 }
             }
             Phase::Settling { until_ns } if now >= until_ns => {
@@ -221,7 +222,7 @@ impl Load<'_> {
                     server: if pids.is_empty() { None } else { Some(Watch::start(pids)?) },
                 });
                 let since_ns = net::now_ns();
-                let until_ns = since_ns + self.options.time.as_nanos() as u64;
+                let until_ns = since_ns + self.options.how.time.as_nanos() as u64;
                 self.phase = Phase::Window { since_ns, until_ns };
             }
             Phase::Window { until_ns, .. } if now >= until_ns => return Ok(true),
@@ -246,16 +247,16 @@ impl Load<'_> {
     fn connect(&mut self, now: u64) {
         let index = self.attempts;
         let target = &self.targets[index % self.targets.len()];
-        let sampled = sampled(index, self.options.players, self.options.sample);
-        let late = self.options.readers == Readers::Late && !sampled;
+        let sampled = sampled(index, self.options.players, self.options.how.sample);
+        let late = self.options.how.readers == Readers::Late && !sampled;
         let source = match target.address.ip() {
-            IpAddr::V4(ip) if ip.is_loopback() && self.options.sources > 1 => {
-                Some(Ipv4Addr::new(127, 0, 0, 1 + (index % usize::from(self.options.sources)) as u8))
+            IpAddr::V4(ip) if ip.is_loopback() && self.options.how.sources > 1 => {
+                Some(Ipv4Addr::new(127, 0, 0, 1 + (index % usize::from(self.options.how.sources)) as u8))
             }
             _ => None,
         };
         let both = Interest::READABLE | Interest::WRITABLE;
-        let receive_buffer = late.then_some(self.options.rcvbuf);
+        let receive_buffer = late.then_some(self.options.how.rcvbuf);
         let opened = net::connect(target.address, source, receive_buffer).and_then(|socket| {
             let token = Token(self.players.len());
             self.poll.registry().register(&mut SourceFd(&socket.as_raw_fd()), token, both)?;
@@ -281,7 +282,7 @@ impl Load<'_> {
 
     fn ready(&mut self, event: &Readiness, now: u64) {
         let Token(index) = event.token();
-        let late = self.options.readers == Readers::Late;
+        let late = self.options.how.readers == Readers::Late;
         let Some(player) = self.players.get_mut(index) else { return };
         let tally = &mut self.tally;
         let window = matches!(self.phase, Phase::Window { .. });
@@ -368,7 +369,7 @@ impl Load<'_> {
         let t = &self.tally;
         PlayReport {
             url: self.options.url.clone(),
-            readers: format!("{:?}", self.options.readers).to_lowercase(),
+            readers: self.options.how.readers.to_string(),
             players: self.options.players,
             sample: self.players.iter().filter(|p| p.sampled).count(),
             connected: t.connected,
