@@ -4,6 +4,7 @@
 use crate::script::{self, Fact, Said};
 use srs_shard::formats::message::Kind;
 use srs_shard::stream::encode::Format;
+use srs_shard::stream::viewer::Wanted;
 
 /// Everything that was published on one stream, and what is known of how it came through.
 #[derive(Default)]
@@ -51,6 +52,7 @@ pub(crate) enum Eye {
 pub(crate) struct Player {
     number: usize,
     format: Format,
+    wanted: Wanted,
     /// The last chunk of its body came.
     pub(crate) ended: bool,
     /// The file header came.
@@ -63,6 +65,8 @@ pub(crate) struct Player {
     pub(crate) last: Option<(u32, u32)>,
     last_time: [u32; 2],
     prelude_time: Option<u32>,
+    /// No frame of this time or later is for it.
+    until: Option<u32>,
     first_order: Option<u32>,
     /// Times that frames were missing.
     pub(crate) gaps: u32,
@@ -73,10 +77,11 @@ pub(crate) struct Player {
 }
 
 impl Player {
-    pub(crate) fn new(number: usize, format: Format) -> Player {
+    pub(crate) fn new(number: usize, format: Format, wanted: Wanted) -> Player {
         Player {
             number,
             format,
+            wanted,
             ended: false,
             headed: false,
             buffer: Vec::new(),
@@ -87,6 +92,7 @@ impl Player {
             last: None,
             last_time: [0; 2],
             prelude_time: None,
+            until: None,
             first_order: None,
             gaps: 0,
             frames: 0,
@@ -108,6 +114,7 @@ impl Player {
             Format::Rtmp { chunk_bytes } => {
                 player.one_message(b, chunk_bytes as usize, ledger, jumps, now_ms)
             }
+            _ if player.wanted.bare => player.one_bare_tag(b, ledger, jumps, now_ms),
             _ => player.one_http_chunk(b, ledger, jumps, now_ms),
         };
         while let Some(used) = one(self, &buffer[at..], ledger) {
@@ -183,19 +190,38 @@ impl Player {
             at += 13;
         }
         while at < head_end + length {
-            let n = |at: usize| u32::from_be_bytes([0, whole[at], whole[at + 1], whole[at + 2]]);
-            let (size, time) = (n(at + 1) as usize, n(at + 4));
-            let kind = match whole[at] {
-                8 => Kind::Audio,
-                9 => Kind::Video,
-                18 => Kind::Data,
-                other => panic!("framing: tag type {other}"),
-            };
-            self.message_in(kind, time, &whole[at + 11..at + 11 + size], ledger, jumps, now_ms);
-            at += 11 + size + 4;
+            let tag = self.one_tag(&whole[at..head_end + length], ledger, jumps, now_ms);
+            at += tag.expect("framing: a tag beyond its chunk");
         }
-        assert_eq!(at, head_end + length, "framing: a tag beyond its chunk");
         Some(whole.len())
+    }
+
+    /// One piece of a body without chunks: the file header, or a tag.
+    fn one_bare_tag(&mut self, b: &[u8], ledger: &mut Ledger, jumps: u32, now_ms: u64) -> Option<usize> {
+        if self.headed {
+            return self.one_tag(b, ledger, jumps, now_ms);
+        }
+        let head = b.get(..13)?;
+        assert_eq!(&head[..3], b"FLV", "framing: the file header");
+        self.headed = true;
+        Some(head.len())
+    }
+
+    /// One FLV tag, if it is whole; its length.
+    fn one_tag(&mut self, b: &[u8], ledger: &mut Ledger, jumps: u32, now_ms: u64) -> Option<usize> {
+        let head = b.get(..11)?;
+        let n = |at: usize| u32::from_be_bytes([0, head[at], head[at + 1], head[at + 2]]);
+        let (size, time) = (n(1) as usize, n(4));
+        let kind = match head[0] {
+            8 => Kind::Audio,
+            9 => Kind::Video,
+            18 => Kind::Data,
+            other => panic!("framing: tag type {other}"),
+        };
+        let tail = b.get(11 + size..11 + size + 4)?;
+        assert_eq!(tail, (11 + size as u32).to_be_bytes(), "framing: a tag's length after it");
+        self.message_in(kind, time, &b[11..11 + size], ledger, jumps, now_ms);
+        Some(11 + size + 4)
     }
 
     fn message_in(&mut self, kind: Kind, time: u32, b: &[u8], ledger: &mut Ledger, jumps: u32, now_ms: u64) {
@@ -229,6 +255,7 @@ impl Player {
                 assert!(prelude <= time, "prelude-time: {prelude} before {time}, viewer {who}");
                 self.eye = if fact.key { Eye::Step } else { Eye::Sound };
                 self.began_ms = now_ms;
+                self.until = self.wanted.duration_ms.map(|ms| time.saturating_add(ms));
                 self.first_order = ledger.order[nonce as usize];
             }
             Some((before, last)) if before == nonce => {
@@ -268,6 +295,13 @@ impl Player {
         if fact.header != 0 {
             let had = self.headers[usize::from(picture)];
             assert_eq!(had, fact.header, "headers-in-force: viewer {who} at {here:?}, last {:?}", self.last);
+        }
+        if let Some(until) = self.until {
+            // A play of 0 ms is over with its first frame at the latest.
+            assert!(
+                time < until.max(1) || self.frames == 0,
+                "duration: viewer {who} got {time}, until {until}"
+            );
         }
         let last_time = &mut self.last_time[usize::from(picture)];
         assert!(time >= *last_time, "monotonic: viewer {who} got {time} after {last_time}");

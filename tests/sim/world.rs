@@ -92,6 +92,7 @@ struct Watcher {
     id: Option<ViewerId>,
     wire: SimWire,
     player: Player,
+    wanted: Wanted,
     habit: Habit,
     joins_ms: u64,
     leaves_ms: u64,
@@ -266,7 +267,11 @@ impl World {
 
     fn step(&mut self) {
         self.now += self.rng.within(1, 8);
-        if !self.calm && self.stalls && self.rng.percent(1) {
+        // Where a window is to be filled one shard stalls at a time: were all stalled, nothing would flow.
+        let may_stall = !self.calm
+            && self.stalls
+            && !(self.fat && self.shards.iter().any(|s| s.stalled_until > self.now));
+        if may_stall && self.rng.percent(1) {
             let shard = self.rng.within(0, self.shards.len() as u64 - 1) as usize;
             // A window is two seconds: only longer stalls fill it.
             let lasts = self.rng.pick(if self.fat { &[600, 3_000, 5_000] } else { &[10, 100, 600, 1_500] });
@@ -450,9 +455,8 @@ impl World {
         let Some(id) = watcher.id else {
             if watcher.joins_ms <= now && !stalled {
                 let key = &self.streams[watcher.stream].key;
-                let wanted = Wanted::default();
                 let wire = watcher.wire.clone();
-                let id = shard.hub.join(key, watcher.format, &watcher.settings, wire, wanted);
+                let id = shard.hub.join(key, watcher.format, &watcher.settings, wire, watcher.wanted);
                 trace!(now, "viewer {n} joins {key} on shard {}: {id:?} {:?}", watcher.shard, watcher.habit);
                 watcher.id = Some(id);
                 shard.touched = true;

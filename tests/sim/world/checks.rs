@@ -76,8 +76,26 @@ impl World {
                     self.check_watchers(n, session);
                 }
             }
+            if owned.is_none() {
+                self.check_bodies_ended(n);
+            }
             if owned.is_some() && !self.sessions.iter().any(|s| live(&s)) {
                 violated("one-publisher", format!("{key} has a publisher that is gone"));
+            }
+        }
+    }
+
+    /// Nobody has published for a while: HTTP viewers that had something have had their end.
+    fn check_bodies_ended(&self, stream: usize) {
+        let of = |s: &&Session| s.stream == stream;
+        if self.sessions.iter().filter(of).any(|s| s.state == State::Asking || s.left_ms + 4_000 > self.now) {
+            return;
+        }
+        for (n, watcher) in self.watchers.iter().enumerate().filter(|(_, w)| w.stream == stream && !w.gone) {
+            let stuck = matches!(watcher.habit, Habit::Stuck { .. }) || watcher.reset;
+            if watcher.id.is_some() && watcher.format.is_http() && !stuck && watcher.player.eye != Eye::Fresh
+            {
+                violated("body-ends", format!("viewer {n} of {} waits on", self.streams[stream].key));
             }
         }
     }
@@ -143,7 +161,8 @@ impl World {
                     || other.asked_ms > session.left_ms + slack_ms
                     || (other.left_ms > 0 && other.left_ms + slack_ms < session.asked_ms)
             });
-            if alone && claim.http && claim.to.is_some() {
+            let held = self.settings.iter().any(|settings| settings.hold_ms > 0);
+            if alone && claim.http && claim.to.is_some() && !held {
                 violated("body-ends", format!("{claim:?}: the publisher had left"));
             }
             if alone && claim.last + 1 != session.sent {

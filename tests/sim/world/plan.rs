@@ -20,7 +20,7 @@ pub(super) fn settings(rng: &mut Rng, fat: bool) -> Settings {
         feed_max_bytes: if fat { 32 << 20 } else { rng.pick(&[16 << 10, 64 << 10, 32 << 20, 32 << 20]) },
         stale_after_ms: rng.pick(&[500, 3_000]),
         on_duplicate: if rng.percent(50) { OnDuplicate::Refuse } else { OnDuplicate::Takeover },
-        hold_ms: 0,
+        hold_ms: rng.pick(&[0, 0, 0, 300, 1_500]),
         flv_tracks: None,
         atc_auto: false,
         fast_cache_ms: rng.pick(&[0, 0, 1_000]),
@@ -77,6 +77,8 @@ impl World {
         let stream = if crowd { 0 } else { rng.within(0, self.streams.len() as u64 - 1) };
         let shard = if crowd { 0 } else { rng.within(0, self.shards.len() as u64 - 1) };
         let pauses = rng.percent(15);
+        let duration_ms = (!crowd && rng.percent(10)).then(|| rng.within(0, 4_000) as u32);
+        let wanted = Wanted { bare: rng.percent(30), duration_ms };
         let (mut stream, mut shard, mut format, mut joins_ms) = (stream, shard, format, joins_ms);
         // Some come just when the only one there leaves: a subscription ends and another begins.
         if let Some(before) = self.watchers.last().filter(|w| w.leaves_ms < u64::MAX && rng.percent(50)) {
@@ -85,13 +87,20 @@ impl World {
         }
         let stays_ms = if rng.percent(40) { rng.within(0, 60) } else { rng.within(0, chaos_ms) };
         let leaves_ms = if rng.percent(50) { joins_ms + stays_ms } else { u64::MAX };
+        // Durations are RTMP's, bare bodies HTTP's.
+        let wanted = if format.is_http() {
+            Wanted { duration_ms: None, ..wanted }
+        } else {
+            Wanted { bare: false, ..wanted }
+        };
         self.watchers.push(Watcher {
             stream: stream as usize,
             shard: shard as usize,
             format,
             id: None,
             wire: SimWire::default(),
-            player: Player::new(number, format),
+            player: Player::new(number, format, wanted),
+            wanted,
             habit,
             joins_ms,
             leaves_ms,

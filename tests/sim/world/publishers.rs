@@ -59,7 +59,7 @@ impl World {
                 Message { kind: Kind::Data, time: Default::default(), payload: Default::default() },
             );
             session.made_at += 1;
-            bytes += message.payload.len();
+            bytes += message.held_bytes();
             if matches!(message.kind, Kind::Audio | Kind::Video) && message.payload.len() > 10 {
                 session.sent += 1;
             }
