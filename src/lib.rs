@@ -43,7 +43,7 @@
 //! | [`caster`] | foreign input that becomes a publisher: the demo |
 //! | [`web`] | what is said over HTTP: API, live bodies, files, the player page |
 //! | [`server`] | sockets and shards around all of it |
-//! | [`config`], [`stats`], [`logging`], [`cli`] | what its names say |
+//! | [`config`], [`stats`], [`logging`], [`cli`] | what their names say |
 //!
 //! [`ServerSession::read`]: rtmp::session::ServerSession::read
 //! [`Hub::media`]: stream::hub::Hub::media

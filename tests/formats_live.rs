@@ -218,9 +218,9 @@ fn multitrack_packets_pass_in_flv_only() {
     let mut frames = frames(H264_AAC, 0);
     let coded_before = coded(&frames, Kind::Video).count();
     let prelude = frames.last().expect("frames").1.clone();
-    let payload = Bytes::from_static(b"\x96\x01avc1\x00\0\0\0\0\0\0\x01\x65");
+    let payload = Bytes::from_static(b"\x96\x01avc1\x01\0\0\0\0\0\0\x01\x65");
     let tag = inspect(Kind::Video, &payload);
-    assert!(tag.multitrack && tag.role == Role::Key);
+    assert!(tag.multitrack && tag.role == Role::Coded, "a keyframe of another track begins no GOP");
     frames.push((Frame { kind: Kind::Video, time: MediaTime(2000), tag, payload }, prelude));
     for format in [Format::Ts, Format::Fmp4] {
         let units = Encoded::new(format, &frames).block.units;

@@ -104,6 +104,20 @@ fn audio_half_a_second_behind_is_still_in_time() {
 }
 
 #[test]
+fn tracks_over_a_second_apart_share_a_steady_clock() {
+    for ahead in [Kind::Audio, Kind::Video] {
+        let mut frames = frames(H264_AAC, 0);
+        for (frame, _) in frames.iter_mut().filter(|(f, _)| f.kind == ahead) {
+            frame.time.0 += 1200;
+        }
+        let report = check(&Encoded::new(Format::Ts, &frames).body());
+        // At most the one where the second track shows where it is.
+        assert!(report.discontinuities <= 1, "{ahead:?} ahead: {} breaks", report.discontinuities);
+        assert_carries(&report, &frames, Kind::Audio, 0x101);
+    }
+}
+
+#[test]
 fn a_viewer_who_jumps_gets_a_stream_without_faults() {
     let encoded = Encoded::new(Format::Ts, &frames(H264_AAC, 0));
     let key = (5..encoded.block.units.len()).find(|n| encoded.unit(*n).key).expect("a second keyframe");

@@ -113,22 +113,36 @@ struct Shard<M> {
     heartbeat: RefCell<Heartbeat>,
 }
 
-/// The deadline that a turn pushes on, and the one behind it.
-struct Heartbeat {
-    first: Timer,
-    backstop: Timer,
-}
+/// The deadline that a turn pushes on, and those behind it: the heartbeat's own task can be left lying, too.
+/// The next is a period later. On a busy machine a thread may be late by more than that: then both pass in one
+/// go, and only the last, far behind, is still there to wake the shard.
+struct Heartbeat([Timer; 3]);
 
 impl Heartbeat {
+    /// How far behind the first the last is.
+    const LAST: Duration = Duration::from_secs(1);
+
     fn new(period: Duration) -> Self {
-        Heartbeat { first: Timer::new(period), backstop: Timer::new(period * 2) }
+        Heartbeat(Self::deadlines(period, period).map(Timer::new))
     }
 
-    /// Ready when either has passed. Both are polled, so that both are armed.
+    fn deadlines(first: Duration, period: Duration) -> [Duration; 3] {
+        [first, first + period, first + Self::LAST]
+    }
+
+    fn push_on(&mut self, first: Duration, period: Duration) {
+        for (timer, at) in self.0.iter_mut().zip(Self::deadlines(first, period)) {
+            timer.reset(at);
+        }
+    }
+
+    /// Ready when one has passed. All are polled, so that all are armed.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let first = Pin::new(&mut self.first).poll(cx).is_ready();
-        let backstop = Pin::new(&mut self.backstop).poll(cx).is_ready();
-        if first || backstop { Poll::Ready(()) } else { Poll::Pending }
+        let mut passed = false;
+        for timer in &mut self.0 {
+            passed |= Pin::new(timer).poll(cx).is_ready();
+        }
+        if passed { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 
@@ -444,9 +458,7 @@ impl<M: Send + 'static> Ctx<M> {
             Next::At(wish) => period.min(wish.saturating_duration_since(Instant::now())),
             Next::Now | Next::Idle => period,
         };
-        let mut heartbeat = self.0.heartbeat.borrow_mut();
-        heartbeat.first.reset(first);
-        heartbeat.backstop.reset(first + period);
+        self.0.heartbeat.borrow_mut().push_on(first, period);
     }
 
     fn note_turn_length(&self, began: Instant) {

@@ -22,9 +22,4 @@ impl ReadFile {
     pub async fn read_at(&self, at: u64, limit: usize) -> io::Result<Vec<u8>> {
         Ok(self.0.read_at(at, limit).await?.to_vec())
     }
-
-    /// Closes the file; dropping it does the same without telling of errors.
-    pub async fn close(self) -> io::Result<()> {
-        Ok(self.0.close().await?)
-    }
 }

@@ -4,6 +4,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`placement`] | which CPUs: affinity mask and cgroup quota |
+//! | [`cgroup`] | what the process's control groups permit |
 //! | [`preflight`] | what must be there before the first executor: io_uring, limits |
 //! | [`listen`] | listening sockets, one per shard and port, made by the master |
 //! | [`master`] | starts, stops and drains the shards; signals |
@@ -28,6 +29,7 @@
 //! out together.
 
 pub mod ask;
+pub mod cgroup;
 pub mod child;
 pub mod counters;
 pub mod executor;

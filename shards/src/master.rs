@@ -8,7 +8,7 @@ use crate::mailbox::{INBOX_ITEMS, Mail};
 use crate::placement::Plan;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What the master tells every shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,8 +17,6 @@ pub enum Control {
     Stop,
     /// Accept no more, let clients finish until [`Control::Stop`].
     Drain,
-    /// Reopen log files, and the like.
-    Reopen,
     /// Read the configuration again.
     Reload,
 }
@@ -60,7 +58,6 @@ pub struct Running {
     control: Arc<dyn Fn(Control) + Send + Sync>,
     alive: Arc<()>,
     ports: Vec<(&'static str, std::net::SocketAddr)>,
-    started: Instant,
 }
 
 /// Binds the ports, starts a shard for each place of the plan, and listens once all are up.
@@ -134,7 +131,7 @@ where
             let _ = inbox.send_timeout(Mail::Control(control), Duration::from_secs(1));
         }
     });
-    Ok(Running { shards, control, alive, ports: bound_ports, started: Instant::now() })
+    Ok(Running { shards, control, alive, ports: bound_ports })
 }
 
 impl Running {
@@ -157,11 +154,6 @@ impl Running {
     /// Whether a shard has ended, by panic or because it was told to.
     pub fn any_ended(&self) -> bool {
         Arc::strong_count(&self.alive) <= self.shards.len()
-    }
-
-    /// When the shards were up.
-    pub fn started(&self) -> Instant {
-        self.started
     }
 
     /// Waits for every shard to end.

@@ -3,7 +3,7 @@
 //! What counts is what this process may use – the affinity mask and the cgroup's CPU quota – not what the
 //! machine has: in a container `nproc`'s view of the host would start shards that share a core.
 
-use std::fs;
+use crate::cgroup;
 
 /// How many shards the user wishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +23,8 @@ pub enum Pin {
     No,
 }
 
-/// More than this many shards is taken for a typing error.
-pub const MAX_SHARDS: u16 = 1024;
+/// There are no more shards than this, whatever the machine has.
+pub const MAX_SHARDS: u16 = 256;
 
 /// Where the shards run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ pub fn plan(wish: Cores, pin: Pin) -> Result<Plan, PlanError> {
         .into_iter()
         .map(|core| core.id)
         .collect();
-    plan_on(&mask, cgroup_quota(), wish, pin)
+    plan_on(&mask, cgroup::cpu_quota(), wish, pin)
 }
 
 fn plan_on(mask: &[usize], quota: Option<f64>, wish: Cores, pin: Pin) -> Result<Plan, PlanError> {
@@ -94,39 +94,6 @@ fn plan_on(mask: &[usize], quota: Option<f64>, wish: Cores, pin: Pin) -> Result<
         Pin::Yes => mask.iter().take(usize::from(count)).map(|cpu| Some(*cpu)).collect(),
     };
     Ok(Plan { cpus })
-}
-
-/// CPUs' worth of time per period that the cgroup grants; None if unlimited or unreadable.
-fn cgroup_quota() -> Option<f64> {
-    // cgroup v2: the limit of this process's own group or of any group above it.
-    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let v2 = own.lines().find_map(|line| line.strip_prefix("0::"));
-    let mut least: Option<f64> = None;
-    if let Some(path) = v2 {
-        let mut dir = std::path::PathBuf::from(format!("/sys/fs/cgroup{path}"));
-        while dir.starts_with("/sys/fs/cgroup") {
-            let quota = fs::read_to_string(dir.join("cpu.max")).ok().and_then(|text| parse_cpu_max(&text));
-            least = match (least, quota) {
-                (Some(a), Some(b)) => Some(a.min(b)),
-                (a, b) => a.or(b),
-            };
-            if !dir.pop() {
-                break;
-            }
-        }
-    }
-    least.or_else(|| {
-        let read = |file| fs::read_to_string(format!("/sys/fs/cgroup/cpu/{file}")).ok();
-        parse_cpu_max(&format!("{} {}", read("cpu.cfs_quota_us")?.trim(), read("cpu.cfs_period_us")?.trim()))
-    })
-}
-
-/// `"max 100000"` or `"250000 100000"`: quota and period in µs (`cpu.max`, and cgroup v1's two files joined).
-fn parse_cpu_max(text: &str) -> Option<f64> {
-    let mut words = text.split_whitespace();
-    let quota: f64 = words.next()?.parse().ok().filter(|q| *q > 0.0)?;
-    let period: f64 = words.next()?.parse().ok().filter(|p| *p > 0.0)?;
-    Some(quota / period)
 }
 
 #[cfg(test)]
@@ -156,13 +123,5 @@ mod tests {
         );
         assert_eq!(plan_on(&mask, None, Cores::Count(8), Pin::No), Ok(Plan { cpus: vec![None; 8] }));
         assert_eq!(plan_on(&mask, None, Cores::Count(0), Pin::No), Err(PlanError::OutOfRange(0)));
-    }
-
-    #[test]
-    fn cpu_max_is_read_in_both_forms() {
-        assert_eq!(parse_cpu_max("max 100000\n"), None);
-        assert_eq!(parse_cpu_max("250000 100000\n"), Some(2.5));
-        assert_eq!(parse_cpu_max("-1 100000"), None);
-        assert_eq!(parse_cpu_max("garbage"), None);
     }
 }

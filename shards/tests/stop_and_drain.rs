@@ -79,7 +79,7 @@ fn wait_for(what: &str, done: impl Fn() -> bool) {
 #[test]
 fn every_control_reaches_every_shard_in_order() {
     let (running, seen) = serve(&[support::loopback("t")]);
-    let said = [Control::Reload, Control::Reopen, Control::Drain, Control::Stop];
+    let said = [Control::Reload, Control::Drain, Control::Stop];
     for control in said {
         running.controller()(control);
     }

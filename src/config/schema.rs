@@ -38,7 +38,8 @@ pub struct Config {
     /// Reload: at once.
     pub listen: Vec<ListenAddr>,
     /// Connections of all kinds together; the one above is closed after accept. Default `"auto"` (`None`):
-    /// what the limit of open files carries. Memory: a few KiB each. Reload: at once.
+    /// what the limit of open files carries, which a number cannot exceed. Memory: a few KiB each.
+    /// Reload: at once.
     pub max_connections: Option<u32>,
     /// RTMP chunks that we send, in bytes, 128 to 65536. Default 60000. Larger ones cost players memory,
     /// smaller ones headers. Reload: next client.
@@ -59,7 +60,8 @@ pub struct Config {
     /// Reload: restart.
     pub pin: bool,
     /// Memory for the blocks of all streams together: `"25%"` of what the machine or its cgroup has
-    /// (the default), or a size. Above it the coldest streams lose their older GOP. Reload: at once.
+    /// (the default), or a size. Above it the coldest streams lose their older GOP, and new viewers are
+    /// refused. Reload: at once.
     pub feed_memory: MemoryLimit,
     /// Whether the built-in demo stream is published as `live/demo`. Default false.
     /// Memory: its few seconds are part of the program. Reload: restart.
@@ -68,7 +70,7 @@ pub struct Config {
     pub http_api: HttpApi,
     /// `[http_server]`: live streams and files over HTTP.
     pub http_server: HttpServer,
-    /// `[vhost."name"]`: virtual hosts. Without any, every connect is refused as in SRS.
+    /// `[vhost."name"]`: virtual hosts. Without any, every publish and play is refused, as in SRS.
     pub vhosts: BTreeMap<String, Vhost>,
 }
 
@@ -218,8 +220,8 @@ pub struct Play {
     /// How long messages are gathered for one write; milliseconds, or with a unit. Default `"auto"`
     /// (`None`): at once while the core is idle, longer as it gets busy, up to 350 ms. Reload: at once.
     pub mw_latency: Option<Duration>,
-    /// If above 0, messages go to a viewer one at a time and at least this far apart; milliseconds, or
-    /// with a unit. Default 0. Reload: at once.
+    /// The least time between two writes to a viewer, in whole milliseconds, or with a unit: what came
+    /// meanwhile goes out in one write. Default 0. Reload: at once.
     pub send_min_interval: Duration,
     /// Whether a sequence header that repeats the one before is left out. Default false.
     /// Reload: next publish.

@@ -68,7 +68,7 @@ pub enum Error {
     /// The data ends inside a value.
     #[error("AMF0 value ends early, {0}")]
     Short(#[from] Short),
-    /// A marker that is reserved, or of a type this reader does not take (reference, AMF3 switch).
+    /// A marker that is reserved, or of a type this reader does not take (AMF3 switch).
     #[error("AMF0 marker {marker:#04x} at byte {at} cannot be read")]
     Marker {
         /// The marker byte.
@@ -101,6 +101,7 @@ mod marker {
     pub(super) const OBJECT: u8 = 0x03;
     pub(super) const NULL: u8 = 0x05;
     pub(super) const UNDEFINED: u8 = 0x06;
+    pub(super) const REFERENCE: u8 = 0x07;
     pub(super) const ECMA_ARRAY: u8 = 0x08;
     pub(super) const OBJECT_END: u8 = 0x09;
     pub(super) const STRICT_ARRAY: u8 = 0x0a;
@@ -313,6 +314,11 @@ impl Budget {
                 let class = self.short_text(r)?;
                 Value::Typed(class, self.properties(r, depth)?)
             }
+            marker::REFERENCE => {
+                // To what came before (§2.9). Nothing that we read is worth a table of it.
+                r.u16()?;
+                Value::Undefined
+            }
             marker => return Err(Error::Marker { marker, at }),
         })
     }
@@ -465,7 +471,7 @@ mod tests {
 
     #[test]
     fn references_and_amf3_name_themselves() {
-        assert_eq!(read_all(b"\x05\x07\0\0"), Err(Error::Marker { marker: 7, at: 1 }));
+        assert_eq!(read_all(b"\x05\x07\0\0"), Ok(vec![Value::Null, Value::Undefined]));
         assert_eq!(read_all(b"\x05\x11\x0a"), Err(Error::Marker { marker: 0x11, at: 1 }));
         assert_eq!(read_some(b"\x05\x11\x0a").0, [Value::Null]);
         assert_eq!(read_all(b"\x03\0\0\x05"), Err(Error::End { at: 1 }));

@@ -86,7 +86,6 @@ const CODED_FRAMES: u8 = 1;
 const SEQUENCE_END: u8 = 2;
 const CODED_FRAMES_X: u8 = 3;
 const VIDEO_METADATA: u8 = 4;
-const VIDEO_TS_SEQUENCE_START: u8 = 5;
 const VIDEO_MULTITRACK: u8 = 6;
 const AUDIO_MULTITRACK: u8 = 5;
 const MOD_EX: u8 = 7;
@@ -128,20 +127,16 @@ fn video(payload: &[u8]) -> Result<Tag, Short> {
 }
 
 fn enhanced_video(mut r: Reader<'_>, frame_type: u8, packet_type: u8) -> Result<Tag, Short> {
-    let mut packet_type = skip_mod_ex(&mut r, packet_type)?;
+    let packet_type = skip_mod_ex(&mut r, packet_type)?;
     if frame_type == FRAME_COMMAND && packet_type != VIDEO_METADATA {
         return Ok(Tag::opaque(Codec::Id(0)));
     }
     let multitrack = packet_type == VIDEO_MULTITRACK;
-    let (codec, track);
-    if multitrack {
-        (packet_type, codec, track) = multitrack_head(&mut r)?;
-    } else {
-        (codec, track) = (fourcc(r.fourcc()?), 0);
-    }
+    let (packet_type, codec, track) = codec_head(&mut r, packet_type, multitrack)?;
     let role = match packet_type {
-        SEQUENCE_START | VIDEO_TS_SEQUENCE_START => Role::SequenceHeader,
-        CODED_FRAMES | CODED_FRAMES_X if frame_type == 1 => Role::Key,
+        SEQUENCE_START => Role::SequenceHeader,
+        // A GOP begins where the main track's does; the other tracks' keyframes come right behind.
+        CODED_FRAMES | CODED_FRAMES_X if frame_type == 1 && track == 0 => Role::Key,
         CODED_FRAMES | CODED_FRAMES_X => Role::Coded,
         SEQUENCE_END => Role::End,
         _ => Role::Other,
@@ -174,14 +169,9 @@ fn audio(payload: &[u8]) -> Result<Tag, Short> {
 }
 
 fn enhanced_audio(mut r: Reader<'_>, packet_type: u8) -> Result<Tag, Short> {
-    let mut packet_type = skip_mod_ex(&mut r, packet_type)?;
+    let packet_type = skip_mod_ex(&mut r, packet_type)?;
     let multitrack = packet_type == AUDIO_MULTITRACK;
-    let (codec, track);
-    if multitrack {
-        (packet_type, codec, track) = multitrack_head(&mut r)?;
-    } else {
-        (codec, track) = (fourcc(r.fourcc()?), 0);
-    }
+    let (packet_type, codec, track) = codec_head(&mut r, packet_type, multitrack)?;
     let role = match packet_type {
         SEQUENCE_START => Role::SequenceHeader,
         CODED_FRAMES => Role::Coded,
@@ -204,9 +194,17 @@ fn skip_mod_ex(r: &mut Reader<'_>, mut packet_type: u8) -> Result<u8, Short> {
     Ok(packet_type)
 }
 
-/// The head of a multitrack packet: real packet type, codec and id of its first track.
-fn multitrack_head(r: &mut Reader<'_>) -> Result<(u8, Codec, u8), Short> {
+/// Whether a data message (AMF0) is `onMetaData`.
+pub fn is_metadata(payload: &[u8]) -> bool {
+    payload.starts_with(b"\x02\x00\x0aonMetaData")
+}
+
+/// What follows the packet type: of a multitrack packet the real packet type, codec and id of its first track.
+fn codec_head(r: &mut Reader<'_>, packet_type: u8, multitrack: bool) -> Result<(u8, Codec, u8), Short> {
     const ONE_TRACK: u8 = 0;
+    if !multitrack {
+        return Ok((packet_type, fourcc(r.fourcc()?), 0));
+    }
     let types = r.u8()?;
     let codec = fourcc(r.fourcc()?); // shared by all tracks, or the first track's own: the same place
     let track = r.u8()?;
@@ -268,7 +266,9 @@ mod tests {
         assert_eq!(v(b"\x94av01x").1, Role::Other, "HDR metadata");
         assert_eq!(v(b"\x97\x00\xaa\x01avc1\x00\x00\x01x"), (Codec::H264, Role::Key, 1, 11), "ModEx");
         let t = inspect(Kind::Video, b"\x96\x01avc1\x03\x00\x00\x00x");
-        assert_eq!((t.codec, t.role, t.track, t.multitrack), (Codec::H264, Role::Key, 3, true));
+        assert_eq!((t.codec, t.role, t.track, t.multitrack), (Codec::H264, Role::Coded, 3, true));
+        assert_eq!(v(b"\x96\x01avc1\x00\x00\x00\x00x").1, Role::Key, "of the main track");
+        assert_eq!(v(b"\x95av01x").1, Role::Other, "an MPEG-2 TS descriptor configures no decoder of ours");
         let a = |b: &[u8]| look(Kind::Audio, b);
         assert_eq!(a(b"\x90OpusOpusHead"), (Codec::Opus, Role::SequenceHeader, 0, 5));
         assert_eq!(a(b"\x91Opusx"), (Codec::Opus, Role::Coded, 0, 5));

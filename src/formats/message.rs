@@ -40,11 +40,6 @@ impl MediaTime {
     pub const fn wire(self) -> WireTime {
         WireTime(self.0 as u32)
     }
-
-    /// The time in MPEG's 90 kHz clock (ISO 13818-1 §2.4.2), not yet taken modulo 2^33.
-    pub const fn ticks_90k(self) -> i64 {
-        self.0 * 90
-    }
 }
 
 /// A message as it came from a publisher, its time still raw.
@@ -56,6 +51,13 @@ pub struct Message {
     pub time: WireTime,
     /// FLV tag body.
     pub payload: Bytes,
+}
+
+impl Message {
+    /// What holding it takes, in bytes: many messages of no length are not nothing.
+    pub fn held_bytes(&self) -> usize {
+        self.payload.len() + size_of::<Message>()
+    }
 }
 
 /// A message on the stream's own timeline, looked at once: what the encoders and the log work with.
@@ -72,6 +74,11 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// Whether it is a picture that decoding can start with.
+    pub fn is_key(&self) -> bool {
+        self.kind == Kind::Video && self.tag.role == super::flv::Role::Key
+    }
+
     /// The codec's own bytes: the payload behind the FLV tag's audio or video header.
     pub fn body(&self) -> &[u8] {
         self.payload.get(self.tag.body_at..).unwrap_or_default()

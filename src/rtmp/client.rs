@@ -248,7 +248,7 @@ impl ClientSession {
             Kind::Data => csid::DATA,
         };
         let mut wrapping = Vec::new();
-        if kind == Kind::Data && payload.starts_with(b"\x02\0\x0aonMetaData") {
+        if kind == Kind::Data && flv::is_metadata(payload) {
             amf0::write_string(&mut wrapping, "@setDataFrame");
         }
         let parts = [&wrapping[..], payload];

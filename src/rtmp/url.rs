@@ -4,7 +4,7 @@
 //! behind the stream name), and `domain=` and FMLE's `app?key=value/stream` as of later versions. Names end
 //! up in file paths, so whatever could leave a folder is refused here, for good.
 
-use crate::config::schema::DEFAULT_VHOST;
+use std::fmt;
 
 /// Longest `tcUrl`, page URL, stream name with its parameters, in bytes.
 pub const MAX_URL_BYTES: usize = 4096;
@@ -102,16 +102,10 @@ impl TcUrl {
     }
 }
 
-impl StreamName {
-    /// `vhost/app/stream`: what a stream is known by inside the server.
-    pub fn key(&self) -> String {
-        format!("{}/{}/{}", self.vhost, self.app, self.stream)
-    }
-
-    /// `[vhost]/app/stream` as SRS writes it: without the vhost if that is the default one.
-    pub fn srs_url(&self) -> String {
-        let vhost = if self.vhost == DEFAULT_VHOST { "" } else { &self.vhost };
-        format!("{vhost}/{}/{}", self.app, self.stream)
+/// `vhost/app/stream`, as the client named it.
+impl fmt::Display for StreamName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.vhost, self.app, self.stream)
     }
 }
 
@@ -186,15 +180,20 @@ fn split(url: &str) -> Result<(&str, u16, &str), UrlError> {
 fn resolve(text: &str, vhost: &mut String) -> (String, Option<String>) {
     let params = text.split_once('?').map(|(_, params)| params.to_owned());
     let text: String = text.chars().filter(|c| !matches!(c, ' ' | '\t' | '\r' | '\n')).collect();
-    let plain = text.replace("...", "?").replace([',', '&', '='], "?");
-    let mut parts = plain.split('?').filter(|part| !part.is_empty());
-    let name = if plain.starts_with('?') { "" } else { parts.next().unwrap_or_default() };
-    while let Some(key) = parts.next() {
-        if matches!(key, "vhost" | "domain") {
-            // FMLE puts the stream behind the parameters: a vhost ends at a slash.
-            if let Some(named) = parts.next().and_then(|v| v.split('/').find(|v| !v.is_empty())) {
-                *vhost = named.to_owned();
-            }
+    let (front, query) = text.split_once('?').unwrap_or((&text, ""));
+    // The old ways stand before any `?`: `live...vhost...v.com`, `live,vhost,v.com`, `live&vhost=v.com`.
+    let plain = front.replace("...", "?").replace([',', '&', '='], "?");
+    let mut parts = plain.split('?');
+    let name = parts.next().unwrap_or_default();
+    let words: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
+    let old = words.windows(2).map(|two| (two[0], two[1]));
+    let pairs = query.split(['&', '?']).filter_map(|pair| pair.split_once('='));
+    for (key, value) in old.chain(pairs) {
+        // FMLE puts the stream behind the parameters: a vhost ends at a slash.
+        if matches!(key, "vhost" | "domain")
+            && let Some(named) = value.split('/').find(|part| !part.is_empty())
+        {
+            *vhost = named.to_owned();
             break;
         }
     }
@@ -228,7 +227,7 @@ mod tests {
 
     fn named(tc_url: &str, stream: &str) -> (String, String) {
         let s = TcUrl::parse(tc_url).and_then(|t| t.stream(stream)).unwrap();
-        (s.key(), s.params)
+        (s.to_string(), s.params)
     }
 
     #[test]
@@ -253,6 +252,8 @@ mod tests {
         }
         assert_eq!(named("rtmp://[::1]/live", "s").0, "::1/live/s");
         assert_eq!(named("rtmp://h", "s").0, "h/__defaultApp__/s");
+        assert_eq!(named("rtmp://h/live?vhost=&token=abc", "s").0, "h/live/s", "an empty one is none");
+        assert_eq!(named("rtmp://h/live", "s?type=domain&id=7").0, "h/live/s", "a value is no key");
         assert_eq!(named("rtmp://h/a/b", "c/d").0, "h/a/b/c/d");
     }
 
@@ -303,19 +304,11 @@ mod tests {
         assert!(ClientUrl::parse("rtmp://h/live/").is_err());
     }
 
-    #[test]
-    fn the_default_vhost_is_left_out_of_srs_urls() {
-        let mut s = TcUrl::parse("rtmp://h/live").unwrap().stream("s").unwrap();
-        assert_eq!(s.srs_url(), "h/live/s");
-        s.vhost = DEFAULT_VHOST.to_owned();
-        assert_eq!(s.srs_url(), "/live/s");
-    }
-
     proptest! {
         #[test]
         fn no_name_that_passes_can_leave_its_folder(url in "rtmp://[a-z./]{1,6}/[a-z./?=&,\\\\]{0,12}", name in ".{0,20}") {
             if let Ok(s) = TcUrl::parse(&url).and_then(|t| t.stream(&name)) {
-                let key = s.key();
+                let key = s.to_string();
                 prop_assert!(key.split(['/', '\\']).all(|p| !matches!(p, "" | "." | "..")), "{}", key);
             }
         }

@@ -320,6 +320,11 @@ impl Client {
         }
     }
 
+    /// Whether its socket is full, so that a task of its own has to finish what was begun.
+    pub fn is_parked(&self) -> bool {
+        self.outlet.parked.get()
+    }
+
     /// Sends all of `bytes`, waiting for the socket; for answers, while the client is no viewer.
     pub async fn send_all(&self, bytes: Bytes) -> io::Result<()> {
         while self.outlet.parked.get() {
@@ -350,9 +355,8 @@ impl Client {
 
     async fn finish(self: Rc<Self>, mut rest: Bytes) {
         loop {
-            if self.outlet.conn.finish(rest).await.is_err() {
-                self.kick(CloseReason::PeerReset);
-                return;
+            if let Err(error) = self.outlet.conn.finish(rest).await {
+                return self.kick(CloseReason::of_io(&error));
             }
             if self.outlet.private.borrow().is_empty() {
                 break;
@@ -392,8 +396,8 @@ impl Wire for Rc<Client> {
         let sent = match self.outlet.conn.try_send(&[IoSlice::new(&private)]) {
             Ok(Sent::All) => private.len(),
             Ok(Sent::Part(sent)) => sent,
-            Err(_) => {
-                self.kick(CloseReason::PeerReset);
+            Err(error) => {
+                self.kick(CloseReason::of_io(&error));
                 return false;
             }
         };

@@ -5,7 +5,7 @@ use super::shard::{Publishing, Shard};
 use super::signal::Signal;
 use crate::caster::demo::DemoStream;
 use crate::config::schema::DEFAULT_VHOST;
-use crate::stream::post::SourceId;
+use crate::stream::post::{self, SourceId};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -35,7 +35,7 @@ impl Verdict {
 /// Publishes until the shard ends.
 pub async fn publish(shard: Rc<Shard>) {
     let Some(vhost) = shard.process.vhost(DEFAULT_VHOST).cloned() else { return };
-    let key = Shard::key(&vhost, NAME.0, NAME.1);
+    let key = post::key(&vhost.name, NAME.0, NAME.1);
     loop {
         let verdict = Rc::new(Verdict::default());
         let source = shard.hub.borrow_mut().publish(&key, 0, &vhost.settings);

@@ -12,6 +12,7 @@ use crate::http::response::{
 };
 use crate::stats::reason::{CloseReason, Reason};
 use crate::stream::encode::Format;
+use crate::stream::post;
 use crate::stream::viewer::Wanted as ViewerWanted;
 use crate::web::api::snapshot::{ClientId, ClientKind, FeedFormat, Wanted, WantedClients};
 use crate::web::api::{self, ApiCall, ApiContext, KickOutcome, Query};
@@ -20,17 +21,15 @@ use crate::web::live::LiveRequest;
 use crate::web::page::{self, Asset};
 use crate::web::router::{MediaRoute, route_media};
 use bytes::Bytes;
+use shards::ShardId;
 use shards::ask::ASK_LIMIT;
 use shards::file::ReadFile;
-use shards::{ShardId, TcpTuning};
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError};
 use std::time::UNIX_EPOCH;
 
 /// A request must be complete, and the next one must have begun, within this (SRS: 15 s).
 const REQUEST_MS: u64 = 15_000;
-/// Bodies of requests are of no use yet; a short one is read and dropped.
-const MAX_BODY_BYTES: u64 = 1 << 20;
 /// Pieces in which files are read and sent.
 const FILE_PIECE_BYTES: usize = 64 << 10;
 /// How long a piece may take to be taken.
@@ -38,8 +37,10 @@ const SEND_MS: u64 = 30_000;
 
 /// Serves one connection until it ends.
 pub async fn serve(shard: &Rc<Shard>, client: &Rc<Client>, api_port: bool) {
-    let mut http = HttpConn { shard, client, parser: Parser::new(MAX_BODY_BYTES), api_port };
+    let mut http = HttpConn { shard, client, parser: Parser::default(), api_port };
     loop {
+        // Where requests and answers are always ready none of the waits below would let others run.
+        shard.ctx.yield_if_needed().await;
         let request = match http.next_request().await {
             Ok(Some(request)) => request,
             Ok(None) => return,
@@ -61,18 +62,19 @@ pub async fn serve(shard: &Rc<Shard>, client: &Rc<Client>, api_port: bool) {
         }
     }
     drop(http);
-    until_gone(client).await;
+    until_gone(shard, client).await;
     client.note_reason(CloseReason::Finished);
 }
 
 /// What a viewer still says is of no interest; that it leaves is.
-async fn until_gone(client: &Client) {
+async fn until_gone(shard: &Shard, client: &Client) {
     while !client.is_closing() {
         match client.read(|_| ()).await {
             Ok(Some(())) => {}
             Ok(None) => client.note_reason(CloseReason::PeerClosed),
-            Err(_) => client.note_reason(CloseReason::PeerReset),
+            Err(error) => client.note_reason(CloseReason::of_io(&error)),
         }
+        shard.ctx.yield_if_needed().await;
     }
 }
 
@@ -105,8 +107,7 @@ impl HttpConn<'_> {
     /// The next whole request, its body read and dropped; None when the connection ended.
     async fn next_request(&mut self) -> Result<Option<Box<Request>>, Error> {
         let mut request: Option<Box<Request>> = None;
-        let reason = CloseReason::IdleTimeout;
-        self.client.set_deadline(Some(self.shard.now_ms() + REQUEST_MS), reason);
+        let until_ms = self.shard.now_ms() + REQUEST_MS;
         loop {
             match self.parser.poll()? {
                 Some(Event::Request(head)) => {
@@ -117,10 +118,13 @@ impl HttpConn<'_> {
                 }
                 Some(Event::Body(_)) => {}
                 Some(Event::End) => {
-                    self.client.set_deadline(None, reason);
+                    self.client.set_deadline(None, CloseReason::IdleTimeout);
                     return Ok(request);
                 }
                 None => {
+                    let begun = self.parser.is_mid_request();
+                    let reason = if begun { CloseReason::ConnectTimeout } else { CloseReason::IdleTimeout };
+                    self.client.set_deadline(Some(until_ms), reason);
                     let parser = &mut self.parser;
                     match self.client.read(|bytes| parser.feed(bytes)).await {
                         Ok(Some(())) => {}
@@ -128,8 +132,8 @@ impl HttpConn<'_> {
                             self.client.note_reason(CloseReason::PeerClosed);
                             return Ok(None);
                         }
-                        Err(_) => {
-                            self.client.note_reason(CloseReason::PeerReset);
+                        Err(error) => {
+                            self.client.note_reason(CloseReason::of_io(&error));
                             return Ok(None);
                         }
                     }
@@ -148,7 +152,9 @@ impl HttpConn<'_> {
         let exchange = Exchange::of(request, config.http_server.crossdomain);
         let keep_alive = match route_media(request, &self.shard.process.mounts, false) {
             MediaRoute::Api => self.answer_api(request, exchange).await,
-            _ if request.method == Method::Options => self.respond(&Response::empty(200), exchange).await,
+            _ if request.method == Method::Options && config.http_server.crossdomain => {
+                self.respond(&Response::empty(200), exchange).await
+            }
             _ if !matches!(request.method, Method::Get | Method::Head) => {
                 self.respond(&Response::text(405), exchange).await
             }
@@ -203,7 +209,7 @@ impl HttpConn<'_> {
     }
 
     async fn is_published(&self, plan: &VhostPlan, live: &LiveRequest) -> bool {
-        let key = Shard::key(plan, &live.app, &live.stream);
+        let key = post::key(&plan.name, &live.app, &live.stream);
         if self.shard.hub.borrow().is_live_here(&key) {
             return true;
         }
@@ -227,10 +233,11 @@ impl HttpConn<'_> {
         }
         if self.shard.hub.borrow().is_full() {
             self.client.note_reason(CloseReason::MemoryBudget);
-            return self.respond(&Response::text(503), exchange).await.into();
+            let last = Exchange { keep_alive: false, ..exchange };
+            return self.respond(&Response::text(503), last).await.into();
         }
         let header = |name| request.headers.value(name).unwrap_or_default().to_owned();
-        self.client.set_about(About {
+        let about = About {
             vhost: plan.name.to_string(),
             app: live.app.clone(),
             stream: live.stream.clone(),
@@ -239,19 +246,9 @@ impl HttpConn<'_> {
             tc_url: format!("http://{}/{}", request.host, live.app),
             kind: ClientKind::Play,
             format: Some(FeedFormat::Http(live.format)),
-        });
-        self.client
-            .conn()
-            .tune(&TcpTuning { nodelay: Some(plan.config.tcp_nodelay), ..TcpTuning::default() });
-        self.client.set_send_timeout(plan.config.play.send_timeout);
-        self.client.send(&head);
+        };
         let wanted = ViewerWanted { bare: framing == LiveFraming::UntilClose, duration_ms: None };
-        let key = Shard::key(plan, &live.app, &live.stream);
-        let wire = Rc::clone(self.client);
-        let viewer =
-            self.shard.hub.borrow_mut().join(&key, format_of(live.format), &plan.settings, wire, wanted);
-        self.client.set_viewer(Some(viewer));
-        self.shard.ctx.kick();
+        self.shard.begin_viewer(self.client, plan, about, &head, format_of(live.format), wanted);
         Answered::Views
     }
 
@@ -276,7 +273,10 @@ impl HttpConn<'_> {
         if request.headers.value("if-none-match") == Some(&etag) {
             return Some(self.respond(&Response::empty(304).with("ETag", etag), exchange).await);
         }
-        let asked = request.headers.value("range").map_or(Range::Whole, |value| range(value, length));
+        // A range of what the client has: of another version it would be of no use (RFC 9110 §13.1.5).
+        let same = request.headers.value("if-range").is_none_or(|of| of == etag);
+        let asked = request.headers.value("range").filter(|_| same);
+        let asked = asked.map_or(Range::Whole, |value| range(value, length));
         let mut fields = vec![("Accept-Ranges", "bytes".to_owned()), ("ETag", etag)];
         let (status, from, to) = match asked {
             Range::Whole => (200, 0, length),
@@ -403,8 +403,9 @@ impl HttpConn<'_> {
         let sent = self.client.send_all(bytes).await;
         self.client.set_deadline(None, CloseReason::SendTimeout);
         if let Err(error) = sent {
-            log::debug!("client {}: {}: {error}", self.client.id, CloseReason::PeerReset.as_str());
-            self.client.note_reason(CloseReason::PeerReset);
+            let reason = CloseReason::of_io(&error);
+            log::debug!("client {}: {}: {error}", self.client.id, reason.as_str());
+            self.client.note_reason(reason);
             return false;
         }
         true

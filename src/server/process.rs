@@ -1,12 +1,10 @@
 //! What all shards share: the configuration, worked out once, and a few process-wide totals.
 
 use crate::config::schema::DEFAULT_VHOST;
-use crate::config::{Config, schema, schema::Vhost};
+use crate::config::{Config, schema::Vhost};
 use crate::rtmp::session::{Identity, SessionConfig};
 use crate::stats::system::Report;
-use crate::stream::metadata::Tracks;
-use crate::stream::settings::{Cadence, OnDuplicate, Settings};
-use crate::stream::timeline::Jitter;
+use crate::stream::settings::Settings;
 use crate::web::api::snapshot::IdStyle;
 use crate::web::api::{ProcessInfo, VhostInfo};
 use crate::web::files::StaticMount;
@@ -77,7 +75,7 @@ impl Process {
                 let plan = VhostPlan {
                     name: name.as_str().into(),
                     config: vhost.clone(),
-                    settings: Arc::new(settings(vhost)),
+                    settings: Arc::new(vhost.into()),
                     chunk_bytes: config.chunk_size_of(vhost),
                 };
                 (name.clone(), Arc::new(plan))
@@ -158,42 +156,6 @@ pub fn unix_time() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-fn settings(vhost: &Vhost) -> Settings {
-    let ms = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
-    let play = &vhost.play;
-    let cadence = match play.mw_latency {
-        _ if vhost.min_latency => Cadence::MinLatency,
-        None => Cadence::Auto,
-        Some(time) => Cadence::Fixed { ms: ms(time) },
-    };
-    let jitter = match play.time_jitter {
-        _ if play.atc => Jitter::Atc,
-        schema::TimeJitter::Full => Jitter::Full,
-        schema::TimeJitter::Zero => Jitter::Zero,
-        schema::TimeJitter::Off => Jitter::Off,
-    };
-    Settings {
-        gop_cache: play.gop_cache,
-        gop_cache_max_ms: ms(play.gop_cache_max),
-        queue_length_ms: ms(play.queue_length),
-        jitter,
-        cadence,
-        send_min_interval_ms: ms(play.send_min_interval),
-        reduce_sequence_header: play.reduce_sequence_header,
-        feed_max_bytes: usize::try_from(play.feed_max_bytes).unwrap_or(usize::MAX),
-        stale_after_ms: ms(vhost.publish.stale_after),
-        on_duplicate: match vhost.publish.on_duplicate {
-            schema::OnDuplicate::Refuse => OnDuplicate::Refuse,
-            schema::OnDuplicate::Takeover => OnDuplicate::Takeover,
-        },
-        hold_ms: ms(vhost.http_remux.hold),
-        fast_cache_ms: ms(vhost.http_remux.fast_cache),
-        flv_tracks: (!vhost.http_remux.guess_has_av)
-            .then_some(Tracks { audio: vhost.http_remux.has_audio, video: vhost.http_remux.has_video }),
-        atc_auto: play.atc_auto,
-    }
-}
-
 /// Memory this process may use: the machine's, or less if its cgroup says so.
 fn memory_bytes() -> u64 {
     let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
@@ -201,10 +163,7 @@ fn memory_bytes() -> u64 {
         .lines()
         .find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse::<u64>().ok());
     let machine = total_kib.map_or(u64::MAX, |kib| kib << 10);
-    let cgroup = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
-    let limits =
-        cgroup.iter().filter_map(|file| std::fs::read_to_string(file).ok()?.trim().parse::<u64>().ok());
-    limits.fold(machine, u64::min)
+    shards::cgroup::memory_bytes().map_or(machine, |limit| limit.min(machine))
 }
 
 fn about(pid: u32, now: Duration) -> ProcessInfo {

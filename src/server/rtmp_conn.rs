@@ -11,10 +11,10 @@ use crate::rtmp::session::{
 use crate::rtmp::url::StreamName;
 use crate::stats::reason::{CloseReason, Reason};
 use crate::stream::encode::Format;
+use crate::stream::post;
 use crate::stream::viewer::Wanted;
 use crate::stream::wire::Wire;
 use crate::web::api::snapshot::{ClientKind, FeedFormat};
-use shards::TcpTuning;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,12 +44,13 @@ pub async fn serve(shard: &Rc<Shard>, client: &Rc<Client>) {
                 Ok(Some(Some(taken))) => taken,
                 Ok(Some(None)) => conn.resume(),
                 Ok(None) => return client.note_reason(CloseReason::PeerClosed),
-                Err(_) => return client.note_reason(CloseReason::PeerReset),
+                Err(error) => return client.note_reason(CloseReason::of_io(&error)),
             }
         };
         if let Err(end) = read {
             conn.leave_with(&end);
         }
+        shard.ctx.yield_if_needed().await; // a peer that always has more must not keep the shard
     }
 }
 
@@ -73,17 +74,25 @@ impl RtmpConn<'_> {
             return Ok(()); // what a refused client still says is of no interest
         }
         let taken = loop {
-            match self.session.read(&mut input) {
-                Ok(Some(event)) => self.on_event(event),
-                Ok(None) => break Ok(()),
-                Err(error) => break Err(error),
+            let read = self.take_some(&mut input);
+            self.publish_batch();
+            self.send_output();
+            // Where answers filled its output the session held input back, which nobody would give it again.
+            let goes_on = read.is_ok() && self.session.has_held_input();
+            if !goes_on || self.stalled || self.client.is_closing() || self.client.is_parked() {
+                break read;
             }
         };
-        self.publish_batch();
-        self.send_output();
         self.watch();
         self.shard.ctx.kick();
         taken
+    }
+
+    fn take_some(&mut self, input: &mut &[u8]) -> Result<(), SessionError> {
+        while let Some(event) = self.session.read(input)? {
+            self.on_event(event);
+        }
+        Ok(())
     }
 
     /// After a signal: the owner's verdict, room again, or the end.
@@ -105,6 +114,7 @@ impl RtmpConn<'_> {
             Event::Unpublish => {
                 self.publish_batch();
                 self.shard.end_source(self.client);
+                self.stalled = false; // nobody will say that there is room again
             }
             Event::Play(request) => self.play(&request),
             Event::StopPlay => self.shard.end_viewer(self.client),
@@ -119,7 +129,7 @@ impl RtmpConn<'_> {
         }
     }
 
-    fn connect(&mut self, request: Box<ConnectRequest>) {
+    fn connect(&mut self, mut request: Box<ConnectRequest>) {
         // As in SRS the vhost is not refused here, only when the stream is named.
         let vhost = self.shard.process.vhost(&request.url.vhost);
         let config = vhost.map(|vhost| &vhost.config);
@@ -136,6 +146,7 @@ impl RtmpConn<'_> {
             ..defaults
         };
         self.session.accept_connect(&request, &terms);
+        request.connect.args = None; // of no use, and as large as a message may be
         self.connected = Some(request);
     }
 
@@ -146,8 +157,9 @@ impl RtmpConn<'_> {
             PublishKind::Fmle => ClientKind::FmlePublish,
             PublishKind::Haivision => ClientKind::HaivisionPublish,
         };
-        self.introduce(&vhost, &request.name, kind, None);
-        let key = Shard::key(&vhost, &request.name.app, &request.name.stream);
+        let about = self.about(&vhost, &request.name, kind, None);
+        let key = post::key(&about.vhost, &about.app, &about.stream);
+        self.client.set_about(about);
         let source = self.shard.hub.borrow_mut().publish(&key, self.client.id.0, &vhost.settings);
         self.client.set_source(Some(source));
         self.shard.sources.borrow_mut().insert(source, Publishing::Client(Rc::clone(self.client)));
@@ -169,19 +181,12 @@ impl RtmpConn<'_> {
         if self.shard.hub.borrow().is_full() {
             return self.refuse(Refusal::Denied("out of memory for media"), CloseReason::MemoryBudget);
         }
-        self.introduce(&vhost, &request.name, ClientKind::Play, Some(FeedFormat::Rtmp));
-        self.client
-            .conn()
-            .tune(&TcpTuning { nodelay: Some(vhost.config.tcp_nodelay), ..TcpTuning::default() });
-        self.client.set_send_timeout(vhost.config.play.send_timeout);
+        let about = self.about(&vhost, &request.name, ClientKind::Play, Some(FeedFormat::Rtmp));
         self.session.accept_play();
-        self.send_output(); // before any media
-        let key = Shard::key(&vhost, &request.name.app, &request.name.stream);
+        let opening = self.session.take_output();
         let format = Format::Rtmp { chunk_bytes: self.session.chunk_bytes() };
         let wanted = Wanted { bare: false, duration_ms: request.duration_ms };
-        let viewer =
-            self.shard.hub.borrow_mut().join(&key, format, &vhost.settings, Rc::clone(self.client), wanted);
-        self.client.set_viewer(Some(viewer));
+        self.shard.begin_viewer(self.client, &vhost, about, &opening, format, wanted);
         self.vhost = Some(vhost);
     }
 
@@ -202,19 +207,28 @@ impl RtmpConn<'_> {
         self.client.end(reason);
     }
 
-    fn introduce(&self, vhost: &VhostPlan, name: &StreamName, kind: ClientKind, format: Option<FeedFormat>) {
+    /// What the API will say of this client: app and stream by the stream's key, as everywhere.
+    fn about(
+        &self,
+        vhost: &VhostPlan,
+        name: &StreamName,
+        kind: ClientKind,
+        format: Option<FeedFormat>,
+    ) -> About {
+        let key = post::key(&vhost.name, &name.app, &name.stream);
+        let (vhost, app, stream) = post::names(&key);
         let said = self.connected.as_ref().map(|request| &request.connect);
         let text = |field: Option<&String>| field.cloned().unwrap_or_default();
-        self.client.set_about(About {
-            vhost: vhost.name.to_string(),
-            app: name.app.clone(),
-            stream: name.stream.clone(),
+        About {
+            vhost: vhost.to_owned(),
+            app: app.to_owned(),
+            stream: stream.to_owned(),
             page_url: text(said.map(|c| &c.page_url)),
             swf_url: text(said.map(|c| &c.swf_url)),
             tc_url: text(said.map(|c| &c.tc_url)),
             kind,
             format,
-        });
+        }
     }
 
     /// Sends the messages of this read to the owner.

@@ -1,17 +1,20 @@
 //! One shard of the server: accepts connections, runs the core's turns, sweeps deadlines four times a second.
 
-use super::client::{Client, Grant, summary};
+use super::client::{About, Client, Grant, summary};
 use super::messages::Msg;
 use super::process::{Process, VhostPlan};
 use super::signal::Signal;
 use super::{demo, http_conn, rtmp_conn, snapshot};
-use crate::stats::rates::Rate;
+use crate::logging::Throttle;
+use crate::stats::rates::{Rate, STEP_MS};
 use crate::stats::reason::{CloseReason, Tally};
 use crate::stream::cadence::{AutoCadence, SAMPLE_MS};
+use crate::stream::encode::Format;
 use crate::stream::hub::{Event, Hub};
-use crate::stream::post::{SourceId, StreamKey};
+use crate::stream::post::{self, SourceId};
+use crate::stream::viewer::Wanted;
 use crate::web::api::snapshot::ClientId;
-use shards::{Awake, Class, Control, Ctx, Listener, Next, Service, ShardId, TcpConn};
+use shards::{Awake, Class, Control, Ctx, Listener, Next, Service, ShardId, TcpConn, TcpTuning};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -28,9 +31,6 @@ pub const API: &str = "api";
 /// A stopping shard waits so often, so long, for its connections to end.
 const STOP_TURNS: u32 = 50;
 const STOP_TURN: Duration = Duration::from_millis(10);
-/// Clients' rates are taken, and vhosts' traffic is added up, so often: the rates' own step, so
-/// that looking more often would change nothing.
-const RATES_MS: u64 = 5_000;
 
 /// What one shard holds.
 pub struct Shard {
@@ -54,6 +54,8 @@ pub struct Shard {
     rates_ms: Cell<u64>,
     next_client: Cell<u64>,
     awake: RefCell<Option<Awake>>,
+    /// Connections refused because there are too many.
+    refusals: Throttle,
     listeners: RefCell<Vec<(&'static str, Listener)>>,
     stop: Signal,
 }
@@ -115,6 +117,7 @@ impl Shard {
             // As in SRS ids begin somewhere above 100.
             next_client: Cell::new(100),
             awake: RefCell::default(),
+            refusals: Throttle::new(),
             listeners: RefCell::default(),
             stop: Signal::default(),
             ctx,
@@ -131,16 +134,14 @@ impl Shard {
         self.cadence.borrow().interval_ms()
     }
 
-    /// The key of a stream of a vhost.
-    pub fn key(vhost: &VhostPlan, app: &str, stream: &str) -> StreamKey {
-        format!("{}/{app}/{stream}", vhost.name).into()
-    }
-
     /// Takes a connection in; None if the server is full.
     pub fn admit(self: &Rc<Self>, conn: TcpConn) -> Option<Rc<Client>> {
         let Some(place) = self.process.enter() else {
             self.counters.borrow_mut().closes.add(CloseReason::MaxConnections);
-            log::warn!("{} refused: max_connections {} reached", conn.peer(), self.process.max_connections);
+            if let Some(repeats) = self.refusals.admit(Instant::now()) {
+                let most = self.process.max_connections;
+                log::warn!("{} refused: max_connections {most} reached{repeats}", conn.peer());
+            }
             return None;
         };
         let bits = ClientId::shard_bits(self.ctx.shards());
@@ -175,6 +176,26 @@ impl Shard {
         self.ctx.kick();
     }
 
+    /// A client views a stream from here on. `opening` (RTMP's answer, HTTP's head) goes out before any media.
+    pub fn begin_viewer(
+        &self,
+        client: &Rc<Client>,
+        plan: &VhostPlan,
+        about: About,
+        opening: &[u8],
+        format: Format,
+        wanted: Wanted,
+    ) {
+        let key = post::key(&about.vhost, &about.app, &about.stream);
+        client.set_about(about);
+        client.conn().tune(&TcpTuning { nodelay: Some(plan.config.tcp_nodelay), ..TcpTuning::default() });
+        client.set_send_timeout(plan.config.play.send_timeout);
+        client.send(opening);
+        let viewer = self.hub.borrow_mut().join(&key, format, &plan.settings, Rc::clone(client), wanted);
+        client.set_viewer(Some(viewer));
+        self.ctx.kick();
+    }
+
     /// A client views no more.
     pub fn end_viewer(&self, client: &Client) {
         if let Some(viewer) = client.viewer() {
@@ -202,12 +223,15 @@ impl Shard {
             Event::Revoked(source, reason) => (source, Some(Grant::Revoked(reason))),
             Event::Room(source) => (source, None),
         };
-        let sources = self.sources.borrow();
+        let mut sources = self.sources.borrow_mut();
         match (sources.get(&source), grant) {
             (Some(Publishing::Client(client)), Some(grant)) => client.set_grant(grant),
             (Some(Publishing::Client(client)), None) => client.signal(),
             (Some(Publishing::Demo(signal)), Some(grant)) => signal.set(grant),
             (Some(Publishing::Demo(_)) | None, _) => {}
+        }
+        if matches!(grant, Some(Grant::Revoked(_))) {
+            sources.remove(&source); // the core has forgotten it: nothing else will
         }
     }
 
@@ -223,9 +247,15 @@ impl Shard {
         for client in self.clients.borrow().values() {
             client.sweep(now_ms);
         }
-        if now_ms.saturating_sub(self.rates_ms.get()) >= RATES_MS {
+        if now_ms.saturating_sub(self.rates_ms.get()) >= STEP_MS {
             self.rates_ms.set(now_ms);
             self.take_rates(now_ms);
+        }
+        if let Some(repeats) = self.refusals.leftover(Instant::now()) {
+            log::warn!(
+                "connections refused: max_connections {} reached{repeats}",
+                self.process.max_connections
+            );
         }
         let live = self.hub.borrow().is_live() || !self.clients.borrow().is_empty();
         let mut awake = self.awake.borrow_mut();
@@ -381,7 +411,7 @@ impl Service for ShardService {
         match control {
             Control::Stop => self.stop.raise(),
             Control::Drain => self.drain(),
-            Control::Reopen | Control::Reload => {}
+            Control::Reload => {}
         }
     }
 

@@ -10,6 +10,7 @@ use crate::stats::reason::{DropReason, Tally};
 use crate::stream::encode::Format;
 use crate::stream::feed::Feed;
 use crate::stream::owned::Stream;
+use crate::stream::post::names;
 use crate::stream::prelude::{Header, Prelude};
 use crate::stream::wire::Wire;
 use crate::web::api::snapshot::{
@@ -90,14 +91,13 @@ fn clients(shard: &Shard, ids: &[ClientId], out: &mut Vec<ClientSnapshot>) {
     out.extend(ids.iter().filter_map(|id| client(shard, &hub, clients.get(id)?)));
 }
 
-fn names(key: &str) -> (String, String, String) {
-    let (vhost, rest) = key.split_once('/').unwrap_or(("", key));
-    let (app, stream) = rest.rsplit_once('/').unwrap_or(("", rest));
+fn owned_names(key: &str) -> (String, String, String) {
+    let (vhost, app, stream) = names(key);
     (vhost.to_owned(), app.to_owned(), stream.to_owned())
 }
 
 fn stream(shard: &Shard, stream: &Stream, now_ms: u64) -> StreamSnapshot {
-    let (vhost, app, name) = names(stream.key());
+    let (vhost, app, name) = owned_names(stream.key());
     let counters = stream.counters();
     let prelude = stream.prelude();
     let header = |kind| prelude.header(kind);
@@ -158,7 +158,7 @@ fn tc_url(shard: &Shard, id: ClientId) -> String {
 }
 
 fn feed<W: Wire>(feed: &Feed<W>) -> FeedSnapshot {
-    let (vhost, app, stream) = names(feed.key());
+    let (vhost, app, stream) = owned_names(feed.key());
     let mut drops = Tally::default();
     drops.add_many(DropReason::EdgeLagged, feed.counters().gaps);
     drops.add_many(DropReason::QueueLength, feed.counters().dropped_units);

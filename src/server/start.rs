@@ -4,6 +4,7 @@ use super::process::Process;
 use super::shard::{API, HTTP, RTMP, Shard, ShardService};
 use crate::cli::Exit;
 use crate::config::Config;
+use crate::config::schema::MAX_CORES;
 use crate::config::units::ListenAddr;
 use crate::logging::LogHandle;
 use crate::stats::system::{ProcTexts, Sample};
@@ -13,6 +14,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
+
+const _: () = assert!(MAX_CORES == placement::MAX_SHARDS as u32);
 
 /// The machine is sampled so often, for `/api/v1/summaries`.
 const SYSTEM_SAMPLE: Duration = Duration::from_secs(3);
@@ -85,6 +88,11 @@ fn announce(process: &Process, shards: u16) {
     let all: Vec<String> = ports.iter().map(|(name, at)| format!("{name} {at}")).collect();
     log::info!("{} on {shards} shard(s): {}", crate::cli::SIGNATURE, all.join(", "));
     let port = |name| ports.iter().find(|(n, _)| *n == name).map(|(_, at)| at.port());
+    let (most, media_mib) = (process.max_connections, process.feed_memory_bytes >> 20);
+    log::info!("limits: {most} connections, {media_mib} MiB of media");
+    if let Some(wished) = process.config.max_connections.filter(|wished| u64::from(*wished) > most) {
+        log::warn!("max_connections {wished} is above what the limit of open files carries: {most}");
+    }
     if let Some(http) = port(HTTP) {
         log::info!("player page: http://localhost:{http}/");
     }

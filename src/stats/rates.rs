@@ -2,9 +2,10 @@
 
 /// The window of [`Rate`], as in SRS's `kbps.recv_30s` and `kbps.send_30s`.
 pub const WINDOW_MS: u64 = 30_000;
-const SAMPLE_MS: u64 = 5_000;
+/// The window slides in steps of this: taking a rate more often changes nothing.
+pub const STEP_MS: u64 = 5_000;
 /// The samples that span a window: both ends count.
-const SAMPLES: usize = (WINDOW_MS / SAMPLE_MS) as usize + 1;
+const SAMPLES: usize = (WINDOW_MS / STEP_MS) as usize + 1;
 
 /// The mean rate of a counter of bytes over the last 30 seconds, or over its life if that was shorter.
 ///
@@ -47,7 +48,7 @@ impl Rate {
             // Bits per millisecond are kilobits per second.
             self.kbps = u32::try_from(rate).unwrap_or(u32::MAX);
         }
-        if now_ms - newest_ms >= SAMPLE_MS {
+        if now_ms - newest_ms >= STEP_MS {
             self.newest = (self.newest + 1) % SAMPLES;
             self.count = (self.count + 1).min(SAMPLES);
             self.samples[self.newest] = (now_ms, total_bytes);

@@ -54,13 +54,15 @@ reasons! {
         PlayDurationReached = "play_duration_reached",
         /// An operator ended it through the API.
         Kicked = "kicked",
-        /// The server stops or drains.
+        /// The server stops.
         ServerStopping = "server_stopping",
         /// `max_connections` is reached.
         MaxConnections = "max_connections",
         /// A memory budget is used up, so a newcomer is refused.
         MemoryBudget = "memory_budget",
-        /// The RTMP or TLS handshake took too long.
+        /// The stream is being encoded in as many formats as it may be.
+        TooManyFormats = "too_many_formats",
+        /// The RTMP handshake took too long.
         HandshakeTimeout = "handshake_timeout",
         /// No `connect` command, or no complete request, in time.
         ConnectTimeout = "connect_timeout",
@@ -94,6 +96,12 @@ reasons! {
 }
 
 impl CloseReason {
+    /// What a failed read or write says of the peer: the kernel gives up on one that takes nothing for
+    /// TCP_USER_TIMEOUT, which is set to `send_timeout`.
+    pub fn of_io(error: &std::io::Error) -> CloseReason {
+        if error.kind() == std::io::ErrorKind::TimedOut { Self::SendTimeout } else { Self::PeerReset }
+    }
+
     /// Whether this is an ordinary end. The others count as errors in `srs_clients_errs_total`.
     pub const fn is_ordinary(self) -> bool {
         use CloseReason::*;

@@ -1,8 +1,7 @@
 //! The current GOP as frames: kept so that a format nobody asked for until now starts with a picture too.
 
 use super::settings::Settings;
-use crate::formats::flv::Role;
-use crate::formats::message::{Frame, Kind, MediaTime};
+use crate::formats::message::{Frame, MediaTime};
 
 /// Frames since the newest keyframe, that one included.
 #[derive(Debug, Default)]
@@ -14,12 +13,12 @@ pub struct CurrentGop {
 impl CurrentGop {
     /// Takes a frame in. A GOP above the limits is let go: the next keyframe starts afresh.
     pub fn push(&mut self, frame: &Frame, settings: &Settings) {
-        if frame.kind == Kind::Video && frame.tag.role == Role::Key {
+        if frame.is_key() {
             self.clear();
         } else if self.frames.is_empty() {
             return;
         }
-        self.bytes += frame.payload.len();
+        self.bytes += frame.payload.len() + size_of::<Frame>();
         let began = self.frames.first().map_or(frame.time, |key| key.time);
         let too_long = frame.time.0 - began.0 > i64::from(settings.gop_cache_max_ms);
         if too_long || self.bytes > settings.feed_max_bytes {

@@ -80,10 +80,10 @@ impl Log {
         self.keys.back().copied()
     }
 
-    /// Length of the last whole GOP in ms.
-    pub fn gop_ms(&self) -> Option<i64> {
-        let mut newest = self.keys.iter().rev();
-        Some(newest.next()?.time.0 - newest.next()?.time.0)
+    /// What so many ms of the stream take, judged by what is kept; None while nothing is.
+    pub fn bytes_in(&self, ms: i64) -> Option<u64> {
+        let kept_ms = (self.live_time()?.0 - self.blocks.front()?.last_time().0).max(1_000);
+        u64::try_from(self.bytes as i64 * ms / kept_ms).ok()
     }
 
     /// The prelude in force at the end.

@@ -31,12 +31,6 @@ pub struct Metadata {
     pub absolute_time: bool,
 }
 
-/// Whether a data message is `onMetaData`. Players get it at time 0 as from SRS: ffmpeg takes one with another
-/// time for a text track.
-pub fn is_metadata(payload: &[u8]) -> bool {
-    payload.starts_with(b"\x02\x00\x0aonMetaData")
-}
-
 /// Reads a data message; None if it is not `onMetaData` with an object.
 pub fn normalise(payload: &[u8]) -> Option<Metadata> {
     let mut reader = Reader::new(payload);

@@ -15,7 +15,7 @@
 //! | [`output`] | one format on the owner: encoder, open block, subscribers |
 //! | [`encode`] | frames → bytes of a format |
 //! | [`block`], [`log`] | sealed bytes; recent blocks by offset |
-//! | [`feed`], [`viewer`] | viewers of one format on one shard |
+//! | [`feed`], [`viewer`], [`start`] | viewers of one format on one shard; where they begin, and go on |
 //! | [`pump`], [`wire`] | bytes → connections |
 //! | [`cadence`] | how often |
 //! | [`settings`] | the vhost's wishes |
@@ -36,6 +36,7 @@ pub mod pump;
 #[cfg(test)]
 mod rules_tests;
 pub mod settings;
+pub mod start;
 #[cfg(test)]
 mod testing;
 pub mod timeline;

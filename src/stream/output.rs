@@ -7,8 +7,7 @@ use super::log::Log;
 use super::post::{Epoch, FeedItem, Sub};
 use super::prelude::Prelude;
 use super::settings::{Cadence, Settings};
-use crate::formats::flv::Role;
-use crate::formats::message::{Frame, Kind, MediaTime};
+use crate::formats::message::{Frame, Kind};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -205,12 +204,8 @@ impl Output {
 
     /// Two seconds of the stream as it is now, in bytes; at least [`WINDOW_MIN_BYTES`].
     fn window(&self) -> usize {
-        let (Some(first), Some(live)) = (self.log.blocks().front(), self.log.live_time()) else {
-            return WINDOW_MIN_BYTES;
-        };
-        let kept_ms = (live.0 - first.last_time().0).max(1000);
-        let two_seconds = self.log.bytes() as i64 * WINDOW_MS / kept_ms;
-        WINDOW_MIN_BYTES.max(usize::try_from(two_seconds).unwrap_or(WINDOW_MIN_BYTES))
+        let two_seconds = self.log.bytes_in(WINDOW_MS).and_then(|bytes| usize::try_from(bytes).ok());
+        WINDOW_MIN_BYTES.max(two_seconds.unwrap_or(0))
     }
 }
 
@@ -219,10 +214,4 @@ impl Output {
 pub fn next_tick(since_ms: u64, interval_ms: u32) -> u64 {
     let interval = u64::from(interval_ms.max(1));
     (since_ms / interval + 1) * interval
-}
-
-/// A header as a frame at some time.
-pub fn header_frame(kind: Kind, tag: crate::formats::flv::Tag, payload: &Bytes, time: MediaTime) -> Frame {
-    debug_assert_eq!(tag.role, Role::SequenceHeader);
-    Frame { kind, time, tag, payload: payload.clone() }
 }

@@ -63,10 +63,14 @@ pub struct StreamCounters {
     pub breaks: u64,
 }
 
+/// Sequence headers and metadata above this are dropped: every viewer is given a copy of what is in force.
+const MAX_HEADER_BYTES: usize = 64 << 10;
+const MAX_METADATA_BYTES: usize = 256 << 10;
+
 /// What the owner answers to a publisher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It may publish; whoever did before is told `took_over_from`.
+    /// It may publish.
     Granted {
         /// The new publish.
         epoch: Epoch,
@@ -247,7 +251,7 @@ impl Stream {
         if first {
             self.timeline = Timeline::new(settings.jitter);
         } else {
-            self.timeline.republish();
+            self.timeline.republish(settings.jitter);
         }
         // Whoever started in the last publish knows of those before it only what was in force there. (If
         // nothing came in it, nobody started.)
@@ -280,20 +284,20 @@ impl Stream {
         }
     }
 
-    /// Messages of publish `epoch`; returns the payload bytes taken in, also of those ignored as too old.
+    /// Messages of publish `epoch`; returns what holding them took, also of those ignored as too old.
     pub fn media(&mut self, epoch: Epoch, messages: Vec<Message>, now_ms: u64, out: &mut FeedPosts) -> usize {
-        let bytes = messages.iter().map(|message| message.payload.len()).sum();
+        let held = messages.iter().map(Message::held_bytes).sum();
         let Some(publisher) = self.publisher.as_mut().filter(|publisher| publisher.epoch == epoch) else {
-            return bytes;
+            return held;
         };
         publisher.last_heard_ms = now_ms;
-        self.counters.recv_bytes += bytes as u64;
         for message in messages {
+            self.counters.recv_bytes += message.payload.len() as u64;
             if let Some(frame) = self.normalise(message, now_ms) {
                 self.encode(&frame, now_ms, out);
             }
         }
-        bytes
+        held
     }
 
     /// Adds to what the publisher is owed; what is to be credited to it now, once that reaches `at_least`.
@@ -306,10 +310,16 @@ impl Stream {
     /// Gives a message its time and its place in the prelude. None: players are to see nothing of it.
     fn normalise(&mut self, message: Message, now_ms: u64) -> Option<Frame> {
         let Message { kind, time, mut payload } = message;
+        if payload.is_empty() {
+            return None; // as SRS
+        }
         let tag = flv::inspect(kind, &payload);
+        if kind == Kind::Data {
+            payload = self.metadata(payload)?; // first of all: it may turn atc on
+        }
         let time = self.timeline.place(kind, tag.role, time, now_ms);
         match (kind, tag.role) {
-            (Kind::Data, _) => payload = self.metadata(payload)?,
+            (_, Role::SequenceHeader) if payload.len() > MAX_HEADER_BYTES => return None,
             (_, Role::SequenceHeader) => {
                 let replaces = self.prelude.configures(kind, tag);
                 let again = Arc::make_mut(&mut self.prelude).remember(kind, tag, &payload) == Change::Same;
@@ -334,7 +344,10 @@ impl Stream {
 
     fn metadata(&mut self, payload: Bytes) -> Option<Bytes> {
         let Some(found) = metadata::normalise(&payload) else { return Some(payload) };
-        if found.absolute_time && self.settings.atc_auto && self.timeline.last().is_none() {
+        if found.body.len() > MAX_METADATA_BYTES {
+            return None;
+        }
+        if found.absolute_time && self.settings.atc_auto && !self.prelude.has_media() {
             self.timeline = Timeline::new(Jitter::Atc);
         }
         let prelude = Arc::make_mut(&mut self.prelude);
@@ -356,7 +369,7 @@ impl Stream {
         let role = tag.role;
         let seen = if kind == Kind::Video { self.prelude.has_video } else { self.prelude.has_audio };
         // MP3 has no sequence header: each frame says what it is, and may differ from the one before.
-        if !seen || (tag.codec == Codec::Mp3 && self.prelude.news(tag, payload)) {
+        if !seen || (tag.codec == Codec::Mp3 && self.prelude.mp3_news(tag, payload).is_some()) {
             Arc::make_mut(&mut self.prelude).saw_frame(kind, tag, payload);
         }
         let first = &mut self.first_coded[usize::from(kind == Kind::Video)];

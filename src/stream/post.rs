@@ -15,6 +15,18 @@ use std::sync::Arc;
 /// `vhost/app/stream`: which stream. Cloning counts a reference.
 pub type StreamKey = Arc<str>;
 
+/// The key of a stream. An app's or a stream's name may hold slashes: see [`names`].
+pub fn key(vhost: &str, app: &str, stream: &str) -> StreamKey {
+    format!("{vhost}/{app}/{stream}").into()
+}
+
+/// Vhost, app and stream of a key. The last slash ends the app, as in a path of SRS, however the client put it.
+pub fn names(key: &str) -> (&str, &str, &str) {
+    let (vhost, rest) = key.split_once('/').unwrap_or(("", key));
+    let (app, stream) = rest.rsplit_once('/').unwrap_or(("", rest));
+    (vhost, app, stream)
+}
+
 /// A publish, as granted by its owner: grows with every publish on that shard, so that no two publishes of a
 /// stream share a number, even if the owner forgot the stream in between.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -93,10 +93,10 @@ impl Prelude {
         Change::New
     }
 
-    /// Whether an MP3 frame says something that is not known yet.
-    pub fn news(&self, tag: &Tag, payload: &[u8]) -> bool {
+    /// What an MP3 frame says of itself, if that is not known yet.
+    pub fn mp3_news(&self, tag: &Tag, payload: &[u8]) -> Option<mp3::Header> {
         let header = payload.get(tag.body_at..).and_then(|body| mp3::Header::parse(body).ok());
-        header.is_some() && header != self.mp3
+        header.filter(|header| self.mp3.as_ref() != Some(header))
     }
 
     /// Notes a coded frame: that its kind was seen, and what MP3 says of itself. `payload` is the FLV tag body.
@@ -105,9 +105,8 @@ impl Prelude {
         if kind != Kind::Audio || tag.codec != Codec::Mp3 || tag.multitrack || tag.role != Role::Coded {
             return;
         }
-        let header = payload.get(tag.body_at..).and_then(|body| mp3::Header::parse(body).ok());
-        if header.is_some() && header != self.mp3 {
-            self.mp3 = header;
+        if let Some(header) = self.mp3_news(tag, payload) {
+            self.mp3 = Some(header);
             self.version += 1;
         }
     }

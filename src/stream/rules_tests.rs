@@ -6,6 +6,7 @@ use super::settings::Settings;
 use super::testing::{AUDIO_HEADER, Bench, KEY, PICTURE, RTMP, SOUND, VIDEO_HEADER, VIDEO_HEADER_2, count};
 use super::viewer::Mode;
 use crate::formats::amf0::Value;
+use crate::formats::message::MediaTime;
 use crate::stats::reason::CloseReason;
 use crate::stream::metadata;
 
@@ -266,4 +267,77 @@ fn metadata_is_rewritten_as_srs_does() {
     assert_eq!(metadata::normalise(&found.body).unwrap().body, found.body, "twice is once");
     assert!(metadata::normalise(b"\x02\0\x03foo").is_none());
     assert!(metadata::normalise(&body[..13]).is_none());
+}
+
+#[test]
+fn metadata_can_turn_the_encoders_absolute_time_on() {
+    const METADATA: &[u8] = b"\x02\0\x0aonMetaData\x03\0\x09bravo_atc\x02\0\x04true\0\0\x09";
+    for (atc_auto, time) in [(true, 3_600_000), (false, 0)] {
+        let mut bench = Bench::new(RTMP, Settings { atc_auto, ..Settings::default() });
+        bench.publish();
+        bench.send(3_600_000, &[METADATA, VIDEO_HEADER, KEY]);
+        assert_eq!(bench.stream.counters().key_time, Some(MediaTime(time)), "atc_auto {atc_auto}");
+    }
+}
+
+#[test]
+fn many_who_wait_do_not_keep_the_pump_busy() {
+    let mut bench = Bench::new(RTMP, Settings::default());
+    let viewers: Vec<_> = (0..600).map(|_| bench.join()).collect();
+    bench.pump();
+    assert!(!bench.feed.dirty, "there is nothing to do until somebody publishes");
+    bench.publish();
+    bench.send(0, &[VIDEO_HEADER, KEY]);
+    while bench.feed.dirty {
+        bench.pump();
+    }
+    assert!(viewers.iter().all(|(_, wire)| count(&wire.0.borrow().bytes, b"key") == 1));
+}
+
+#[test]
+fn what_no_viewer_could_be_given_is_dropped() {
+    static HUGE_HEADER: [u8; 100_000] = {
+        let mut header = [0u8; 100_000];
+        header[0] = 0x17;
+        header
+    };
+    let mut bench = video(Settings::default());
+    let (version, blocks) = (bench.stream.prelude().version, bench.feed.log().blocks().len());
+    bench.send(40, &[&HUGE_HEADER, b""]);
+    assert_eq!(bench.stream.prelude().version, version);
+    assert_eq!(bench.feed.log().blocks().len(), blocks, "and nothing is sent for an empty message");
+}
+
+#[test]
+fn a_gop_begins_with_the_main_track() {
+    const KEY_0: &[u8] = b"\x91avc1\0\0\0main";
+    const KEY_1: &[u8] = b"\x96\x01avc1\x01\0\0\0other";
+    let mut bench = Bench::new(RTMP, Settings::default());
+    bench.publish();
+    for gop in 0..3 {
+        bench.send(gop * 1_000, &[KEY_0, KEY_1]);
+        bench.send(gop * 1_000 + 500, &[PICTURE]);
+    }
+    assert_eq!(bench.stream.counters().gop_ms, Some(1_000));
+    let (_, wire) = bench.join();
+    bench.pump();
+    let seen = wire.0.borrow();
+    assert_eq!((count(&seen.bytes, b"main"), count(&seen.bytes, b"other")), (1, 1), "a whole GOP");
+}
+
+#[test]
+fn messages_of_next_to_nothing_are_bounded_too() {
+    let mut gop = crate::stream::gop::CurrentGop::default();
+    let settings = Settings { feed_max_bytes: 64 << 10, ..Settings::default() };
+    let frame = |payload: &'static [u8], kind| crate::formats::message::Frame {
+        kind,
+        time: MediaTime(0),
+        tag: crate::formats::flv::inspect(kind, payload),
+        payload: payload.into(),
+    };
+    gop.push(&frame(KEY, crate::formats::message::Kind::Video), &settings);
+    for _ in 0..100_000 {
+        gop.push(&frame(b"x", crate::formats::message::Kind::Audio), &settings);
+        assert!(gop.frames().len() < 2_000);
+    }
 }

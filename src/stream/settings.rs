@@ -2,6 +2,9 @@
 
 use super::metadata::Tracks;
 use super::timeline::Jitter;
+pub use crate::config::schema::OnDuplicate;
+use crate::config::schema::{TimeJitter, Vhost};
+use std::time::Duration;
 
 /// How long a feed waits before it sends what came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,15 +18,6 @@ pub enum Cadence {
     },
     /// At the end of every turn, and audio does not wait for a picture.
     MinLatency,
-}
-
-/// What happens to the second publisher of a live stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnDuplicate {
-    /// It is refused, unless nothing came from the first for [`Settings::stale_after_ms`].
-    Refuse,
-    /// The first one is closed.
-    Takeover,
 }
 
 /// Settings of one vhost's streams. Times in ms, sizes in bytes.
@@ -59,23 +53,43 @@ pub struct Settings {
     pub fast_cache_ms: u32,
 }
 
+impl From<&Vhost> for Settings {
+    fn from(vhost: &Vhost) -> Settings {
+        let ms = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        let (play, publish, remux) = (&vhost.play, &vhost.publish, &vhost.http_remux);
+        let cadence = match play.mw_latency {
+            _ if vhost.min_latency => Cadence::MinLatency,
+            None => Cadence::Auto,
+            Some(time) => Cadence::Fixed { ms: ms(time) },
+        };
+        let jitter = match play.time_jitter {
+            _ if play.atc => Jitter::Atc,
+            TimeJitter::Full => Jitter::Full,
+            TimeJitter::Zero => Jitter::Zero,
+            TimeJitter::Off => Jitter::Off,
+        };
+        let told = Tracks { audio: remux.has_audio, video: remux.has_video };
+        Settings {
+            gop_cache: play.gop_cache,
+            gop_cache_max_ms: ms(play.gop_cache_max),
+            queue_length_ms: ms(play.queue_length),
+            jitter,
+            cadence,
+            send_min_interval_ms: ms(play.send_min_interval),
+            reduce_sequence_header: play.reduce_sequence_header,
+            feed_max_bytes: usize::try_from(play.feed_max_bytes).unwrap_or(usize::MAX),
+            stale_after_ms: ms(publish.stale_after),
+            on_duplicate: publish.on_duplicate,
+            hold_ms: ms(remux.hold),
+            flv_tracks: (!remux.guess_has_av).then_some(told),
+            atc_auto: play.atc_auto,
+            fast_cache_ms: ms(remux.fast_cache),
+        }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
-        Settings {
-            gop_cache: true,
-            gop_cache_max_ms: 30_000,
-            queue_length_ms: 30_000,
-            jitter: Jitter::Full,
-            cadence: Cadence::Auto,
-            send_min_interval_ms: 0,
-            reduce_sequence_header: false,
-            feed_max_bytes: 32 << 20,
-            stale_after_ms: 3_000,
-            on_duplicate: OnDuplicate::Refuse,
-            hold_ms: 0,
-            flv_tracks: None,
-            atc_auto: false,
-            fast_cache_ms: 0,
-        }
+        (&Vhost::default()).into()
     }
 }

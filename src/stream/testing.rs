@@ -110,7 +110,11 @@ impl Bench {
     /// Messages at one time, in a block (or several, if the prelude changes); returns the blocks posted.
     pub(super) fn send(&mut self, time: u32, payloads: &[&'static [u8]]) -> usize {
         self.now_ms = self.now_ms.max(u64::from(time));
-        let kind = |b: &[u8]| if b[0] == 0xaf { Kind::Audio } else { Kind::Video };
+        let kind = |b: &[u8]| match b.first() {
+            Some(0xaf) => Kind::Audio,
+            Some(0x02) => Kind::Data,
+            _ => Kind::Video,
+        };
         let message = |b: &&'static [u8]| Message {
             kind: kind(b),
             time: WireTime(time),

@@ -112,7 +112,8 @@ impl Timeline {
 
     /// A new publish begins: `full` and `zero` go on 10 ms after the last output with a clock of which
     /// nothing is known; `off` and `atc` pass through as before.
-    pub fn republish(&mut self) {
+    pub fn republish(&mut self, jitter: Jitter) {
+        self.jitter = jitter;
         if matches!(self.jitter, Jitter::Off | Jitter::Atc) {
             return;
         }

@@ -1,4 +1,4 @@
-//! A viewer: a cursor into a feed's log, and the rules by which it moves.
+//! A viewer: a cursor into a feed's log.
 
 use super::block::LogOffset;
 use crate::formats::message::MediaTime;

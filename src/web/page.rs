@@ -67,7 +67,7 @@ pub struct LiveStream {
     /// Stream name.
     pub name: String,
     /// Path of the fragmented MP4 on this port, `/live/demo.live.mp4`: percent-encoded, with a query if the
-    /// vhost needs one.
+    /// vhost needs one; empty if it has none.
     pub url: String,
     /// Path of the FLV on this port, likewise; empty if it has none.
     pub flv: String,

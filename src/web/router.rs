@@ -48,7 +48,7 @@ impl<T> Mux<T> {
 }
 
 /// Where the built-in player page always is.
-pub const PLAYER_PAGE: &str = "/_live/";
+pub const PLAYER_PAGE: &str = crate::web::page::ROOT;
 
 /// What a request on the media port (`http_server`) is for.
 #[derive(Clone, Debug, PartialEq, Eq)]

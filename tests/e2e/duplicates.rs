@@ -7,6 +7,7 @@ use crate::support::packets::{Form, Seen, watch};
 use crate::support::player::{Came, Player, longest_gap};
 use crate::support::server::{Server, Setup};
 use crate::support::tool::{DEBIAN_FFMPEG, publish, publish_with};
+use crate::support::wait_for;
 use std::time::Duration;
 
 #[test]
@@ -30,6 +31,24 @@ fn the_second_encoder_is_refused() {
         0,
         "the first encoder's player",
     );
+}
+
+#[test]
+fn refused_encoders_leave_nothing_behind() {
+    let clip = Recipe::usual(3).clip();
+    let mut server = Server::with_shards(3);
+    let first = publish_with(DEBIAN_FFMPEG, &["-stream_loop", "-1"], &clip.path, &server.rtmp("busy"));
+    server.wait_published("busy");
+    let before = server.descriptors();
+    for _ in 0..12 {
+        publish(DEBIAN_FFMPEG, &clip.path, &server.rtmp("busy")).ended();
+    }
+    wait_for("their descriptors to be closed", || (server.descriptors() <= before).then_some(()));
+    first.signal("TERM");
+    first.ended();
+    server.wait_unpublished("busy");
+    // A drain ends with the last connection, and counts those that nobody lists.
+    assert!(server.drains_within(Duration::from_secs(10)), "the drain waits for somebody");
 }
 
 #[test]

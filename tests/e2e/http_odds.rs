@@ -95,6 +95,8 @@ fn files_with_ranges_over_one_connection() {
     }
     assert_eq!(ask("/big.bin", &[("Range", "bytes=300000-")]).status, 416);
     assert_eq!(ask("/big.bin", &[("If-None-Match", &etag)]).status, 304);
+    assert_eq!(ask("/big.bin", &[("Range", "bytes=0-9"), ("If-Range", &etag)]).status, 206);
+    assert_eq!(ask("/big.bin", &[("Range", "bytes=0-9"), ("If-Range", "\"older\"")]).status, 200);
     assert_eq!(ask("/sub/", &[]).text(), "the sub page");
     assert_eq!(ask("/nothing.bin", &[]).status, 404);
     for path in ["/../server.toml", "/%2e%2e/server.toml", "/sub/../../server.toml", "/..%2fserver.toml"] {

@@ -269,8 +269,29 @@ impl Server {
         line.and_then(|text| text.split_whitespace().next()?.parse().ok()).expect("a number")
     }
 
+    /// Open files.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("its descriptors").count()
+    }
+
+    /// Tells it to drain; whether that ended it in time.
+    pub fn drains_within(&mut self, limit: Duration) -> bool {
+        super::tool::signal(self.pid(), "QUIT");
+        let end = Instant::now() + limit;
+        while Instant::now() < end {
+            if self.child.try_wait().expect("our child").is_some() {
+                return true;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        false
+    }
+
     /// Tells it to stop and returns how it ended.
     pub fn stop(&mut self) -> ExitStatus {
+        if let Some(status) = self.child.try_wait().expect("our child") {
+            return status;
+        }
         super::tool::signal(self.pid(), "TERM");
         let end = Instant::now() + PATIENCE;
         loop {

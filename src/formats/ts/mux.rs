@@ -50,6 +50,9 @@ pub struct Mux {
     clock: Option<i64>,
     last_video: Option<i64>,
     last_audio: Option<i64>,
+    /// Where each track stood when the other last brought a frame.
+    video_at_audio: Option<i64>,
+    audio_at_video: Option<i64>,
     /// Where the last audio packet went. AAC and MP3 share a counter: on another PID it stands elsewhere.
     audio_pid: Option<u16>,
     pes_header: Vec<u8>,
@@ -67,6 +70,8 @@ impl Default for Mux {
             clock: None,
             last_video: None,
             last_audio: None,
+            video_at_audio: None,
+            audio_at_video: None,
             audio_pid: None,
             pes_header: Vec::with_capacity(19),
         }
@@ -104,6 +109,7 @@ impl Mux {
     pub fn write(&mut self, access: &Access<'_>, out: &mut Vec<u8>) {
         let pid = match access.stream {
             Stream::Video if self.program.video.is_some() => Program::VIDEO_PID,
+            Stream::Audio if access.payload.len() > pes::MAX_AUDIO_BYTES => return,
             Stream::Audio if self.program.audio.is_some() => self.program.audio_pid(),
             _ => return,
         };
@@ -112,6 +118,16 @@ impl Mux {
             Stream::Audio => (&mut self.last_audio, &mut self.tables_audio),
         };
         *seen = Some(access.dts);
+        match access.stream {
+            Stream::Video => {
+                self.audio_at_video = self.last_audio;
+                self.video_at_audio.get_or_insert(access.dts);
+            }
+            Stream::Audio => {
+                self.video_at_audio = self.last_video;
+                self.audio_at_video.get_or_insert(access.dts);
+            }
+        }
         let since = access.dts.saturating_sub(*mark.get_or_insert(access.dts));
         if access.key || self.tables_due || !(0..TABLE_INTERVAL).contains(&since) {
             self.write_tables(out);
@@ -160,15 +176,13 @@ impl Mux {
     /// before.
     fn advance_clock(&mut self, access: &Access<'_>, pid: u16, out: &mut Vec<u8>) -> Option<(i64, bool)> {
         let on_pid = pid == self.program.pcr_pid();
-        let other = match access.stream {
-            Stream::Video => self.last_audio,
-            Stream::Audio => self.last_video,
+        // The clock is that of the track behind – unless that brought nothing while this one went on.
+        let (other, then) = match access.stream {
+            Stream::Video => (self.last_audio, self.video_at_audio),
+            Stream::Audio => (self.last_video, self.audio_at_video),
         };
-        let lag = other.map_or(0, |other| access.dts.saturating_sub(other));
-        if !on_pid && lag < -STALLED {
-            return None; // far behind the track with the clock: not its business
-        }
-        let now = if (0..=STALLED).contains(&lag) { access.dts.saturating_sub(lag) } else { access.dts };
+        let stopped = then.is_some_and(|then| access.dts.saturating_sub(then) > STALLED);
+        let now = other.filter(|_| !stopped).map_or(access.dts, |other| other.min(access.dts));
         let Some(last) = self.clock else {
             self.clock = Some(now);
             if on_pid {

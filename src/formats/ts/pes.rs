@@ -11,6 +11,9 @@ pub enum Stream {
     Audio,
 }
 
+/// More audio does not fit into a PES packet, whose length only video may leave out (§2.4.3.7).
+pub const MAX_AUDIO_BYTES: usize = u16::MAX as usize - 3 - 10;
+
 /// Appends the header of a PES packet with `payload_bytes` behind it. `pts` and `dts` count 90 kHz and are
 /// taken modulo 2^33; the DTS is left out where it equals the PTS.
 pub fn write_header(stream: Stream, pts: i64, dts: i64, payload_bytes: usize, out: &mut Vec<u8>) {

@@ -7,7 +7,8 @@
 //!
 //! Where peers differ from the specification, SRS's reading is followed: a first chunk with fmt 1 is taken,
 //! an extended timestamp may be missing in the later chunks of a message. Unlike SRS, timestamps keep all
-//! their 32 bits, an extended delta is a delta (§5.3.1.2.2), and any chunk size from 1 byte on is taken.
+//! their 32 bits, an extended delta is a delta (§5.3.1.2.2) unless it is plainly the time itself, and any chunk
+//! size from 1 byte on is taken.
 
 use super::{DEFAULT_CHUNK_BYTES, EXTENDED_TIME, MAX_CHUNK_BYTES, type_id};
 use crate::formats::message::WireTime;
@@ -520,19 +521,27 @@ impl ChunkStream {
         }
     }
 
+    /// The time that an extended timestamp behind fmt 1, 2 or 3 gives. By §5.3.1.2.2 it is a delta, but a delta
+    /// of over 4.6 hours is none: there are senders that put the time itself there, and SRS reads it as such.
+    const fn after(&self, value: u32) -> u32 {
+        if value.wrapping_sub(self.time) < NEAR_MS { value } else { self.time.wrapping_add(value) }
+    }
+
     /// A message begins.
     fn start(&mut self, h: &Header) {
         match h.fmt {
             // A message that follows with fmt 3 advances by this time again (§5.3.1.2.4, the FMLE way).
             0 => (self.time, self.delta, self.absolute) = (h.time, h.time, true),
             1 | 2 => {
-                self.time = self.time.wrapping_add(h.time);
-                (self.delta, self.absolute) = (h.time, false);
+                let time =
+                    if h.extended.is_some() { self.after(h.time) } else { self.time.wrapping_add(h.time) };
+                (self.delta, self.absolute) = (time.wrapping_sub(self.time), false);
+                self.time = time;
             }
             _ => match h.extended {
                 // After an absolute time the field is read as one: a second step of over 4.6 hours is none.
                 Some(time) if self.absolute => self.time = time,
-                Some(delta) => self.time = self.time.wrapping_add(delta),
+                Some(value) => self.time = self.after(value),
                 None => self.time = self.time.wrapping_add(self.delta),
             },
         }
@@ -542,6 +551,9 @@ impl ChunkStream {
         self.under_way = true;
     }
 }
+
+/// An extended timestamp of fmt 1 and 2 so little ahead of the last time is one itself.
+const NEAR_MS: u32 = 3_600_000;
 
 const fn is_media(type_id: u8) -> bool {
     matches!(type_id, type_id::AUDIO | type_id::VIDEO)

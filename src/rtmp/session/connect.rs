@@ -112,7 +112,9 @@ impl ServerSession {
             return;
         }
         self.state = State::Ready;
-        self.acks.set_window(terms.in_ack_bytes);
+        if terms.in_ack_bytes > 0 {
+            self.acks.set_window(terms.in_ack_bytes); // else what the peer asked for, if it did
+        }
         if terms.out_ack_bytes > 0 {
             Control::WindowAck(terms.out_ack_bytes).write(&mut self.out);
         }
@@ -125,11 +127,6 @@ impl ServerSession {
             .value(&Value::Object(information(&config.identity, &request.connect, terms)));
         body.write_command(&mut self.out, 0, self.chunk_bytes);
         Body::call("onBWDone", 0.0).null().write_command(&mut self.out, 0, self.chunk_bytes);
-    }
-
-    /// The connection's `tcUrl`, read; `None` before `connect`.
-    pub fn url(&self) -> Option<&TcUrl> {
-        self.url.as_deref()
     }
 }
 

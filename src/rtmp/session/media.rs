@@ -87,7 +87,8 @@ impl Aggregate {
         let low = r.u24()?;
         let time = u32::from(r.u8()?) << 24 | low;
         r.u24()?; // message stream id
-        let body = self.payload.slice_ref(r.take(length)?);
+        // A copy: one byte that is kept would keep the whole aggregate.
+        let body = Bytes::copy_from_slice(r.take(length)?);
         self.at += r.position();
         // The back pointer of the last part may be missing.
         self.at = (self.at + 4).min(self.payload.len());

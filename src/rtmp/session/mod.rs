@@ -326,6 +326,11 @@ impl ServerSession {
         self.held.is_empty() && !self.is_blocked()
     }
 
+    /// Whether it holds input back that it can read by now: [`ServerSession::read`] with nothing goes on.
+    pub const fn has_held_input(&self) -> bool {
+        !self.is_blocked() && (!self.held.is_empty() || self.aggregate.is_some())
+    }
+
     /// What is to be sent, in whole messages. Empty if there is nothing.
     pub fn take_output(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.out)

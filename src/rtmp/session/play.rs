@@ -66,16 +66,6 @@ impl ServerSession {
         }
     }
 
-    /// Ends playing from the server's side (its duration is over): the client may ask for another stream.
-    pub fn stop_play(&mut self) {
-        if self.state != State::Playing {
-            return;
-        }
-        Control::User(User::StreamEof(STREAM_ID)).write(&mut self.out);
-        self.on_status("status", "NetStream.Play.Stop", "Stopped playing stream.", &[DETAILS, CLIENT_ID]);
-        self.leave();
-    }
-
     pub(super) fn playing_call(&mut self, call: Call) -> Result<Option<Event>, SessionError> {
         match call.command {
             Command::Pause { on, ms } => Ok(Some(Event::Pause { on, ms: ms as u32 })),

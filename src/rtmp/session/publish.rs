@@ -27,17 +27,6 @@ pub enum PublishKind {
     Haivision,
 }
 
-impl PublishKind {
-    /// SRS's name of this kind.
-    pub const fn name(self) -> &'static str {
-        match self {
-            PublishKind::Flash => "flash-publish",
-            PublishKind::Fmle => "fmle-publish",
-            PublishKind::Haivision => "haivision-publish",
-        }
-    }
-}
-
 /// What the calls so far make of a `publish` to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flow {

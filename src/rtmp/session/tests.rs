@@ -140,7 +140,7 @@ fn ffmpeg_publishes() {
     let Event::Connect(connect) = &events[0] else { panic!("{:?}", events[0]) };
     assert_eq!((&connect.url.app[..], connect.handshake.complex), ("live", Some(Schema::DigestFirst)));
     let Event::Publish(publish) = &events[1] else { panic!("{:?}", events[1]) };
-    assert_eq!((publish.kind, &publish.name.key()[..]), (PublishKind::Fmle, "127.0.0.1/live/x"));
+    assert_eq!((publish.kind, &publish.name.to_string()[..]), (PublishKind::Fmle, "127.0.0.1/live/x"));
     assert_eq!((&publish.name.params[..], publish.mode), ("token=abc", PublishMode::Live));
     assert_eq!(events.last(), Some(&Event::Unpublish));
     let media = media_of(&events);
@@ -167,7 +167,7 @@ fn ffmpeg_publishes() {
 fn gstreamer_publishes_an_old_codec() {
     let (events, _) = replay([GSTREAMER_PUBLISH].into_iter());
     assert!(
-        matches!(&events[1], Event::Publish(r) if r.name.key() == "127.0.0.1/live/gst"),
+        matches!(&events[1], Event::Publish(r) if r.name.to_string() == "127.0.0.1/live/gst"),
         "{:?}",
         events[1]
     );
@@ -184,7 +184,7 @@ fn ffmpeg_and_rtmpdump_play() {
         assert_eq!(connect.handshake.complex, complex);
         let played: Vec<_> = events.iter().filter(|e| matches!(e, Event::Play(_))).collect();
         let [Event::Play(play)] = played[..] else { panic!("{events:?}") };
-        assert_eq!((&play.name.key()[..], play.duration_ms), ("127.0.0.1/live/x", None));
+        assert_eq!((&play.name.to_string()[..], play.duration_ms), ("127.0.0.1/live/x", None));
         assert!(events.iter().any(|e| matches!(e, Event::BufferLength(ms) if *ms > 0)));
         assert_eq!(events.last(), Some(&Event::StopPlay), "deleteStream at the end");
     }
@@ -398,9 +398,6 @@ fn a_player_plays_pauses_and_changes_streams() {
     assert!(matches!(p.call("play", 0.0, "d")[..], [Event::Play(_)]));
     assert_eq!(p.say(Body::call("play", 0.0).null().boolean(false)), [Event::StopPlay]);
     assert!(matches!(p.call("play", 0.0, "e")[..], [Event::Play(_)]));
-    p.heard();
-    p.s.stop_play();
-    assert_eq!(p.heard(), ["User(StreamEof(1))", "1: onStatus 0 null status/NetStream.Play.Stop"]);
 }
 
 #[test]
@@ -484,8 +481,9 @@ fn a_peer_that_calls_and_does_not_listen_is_read_no_further() {
         Control::User(User::PingRequest(1)).write(&mut bytes);
     }
     p.bytes(&bytes);
-    assert!(!p.s.wants_read());
+    assert!(!p.s.wants_read() && !p.s.has_held_input());
     let first = p.s.take_output().len();
+    assert!(p.s.has_held_input(), "its output is gone, so it can go on");
     assert!((MAX_OUTPUT_BYTES..MAX_OUTPUT_BYTES + 100).contains(&first), "{first}");
     p.bytes(&[]);
     assert_eq!(first + p.s.take_output().len(), 5000 * 18);
@@ -565,7 +563,9 @@ fn our_client_publishes_to_our_server() {
         let mut both = Both::new(role, Keep::Whole);
         both.run(agree);
         assert_eq!((&both.said[..], both.client.step()), (&[ClientEvent::Ready][..], Step::Ready));
-        assert!(matches!(&both.asked[1], Event::Publish(r) if r.kind == kind && r.name.key() == "v/live/s"));
+        assert!(
+            matches!(&both.asked[1], Event::Publish(r) if r.kind == kind && r.name.to_string() == "v/live/s")
+        );
         let meta = Body::data("onMetaData").null();
         let body = vec![0xaf; 100_000];
         both.client.write_media(Kind::Data, WireTime(0), meta.as_bytes());

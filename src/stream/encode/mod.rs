@@ -12,7 +12,8 @@ pub mod rtmp;
 pub mod tracks;
 pub mod ts;
 
-use crate::formats::message::{Frame, Kind, MediaTime};
+use crate::formats::flv::is_metadata;
+use crate::formats::message::{Frame, Kind, MediaTime, WireTime};
 use crate::stream::prelude::Prelude;
 
 /// The live formats. One `(stream, Format)` has one log of bytes, shared by all its viewers.
@@ -111,6 +112,13 @@ impl OpenBlock {
         }
         self.units.push(Unit { end: self.bytes.len() as u32, time, kind, key, counters });
     }
+}
+
+/// A frame's time in RTMP and FLV. Metadata goes at 0 as from SRS: ffmpeg takes one with another time for a text
+/// track.
+fn wire_time(frame: &Frame) -> WireTime {
+    let metadata = frame.kind == Kind::Data && is_metadata(&frame.payload);
+    if metadata { WireTime(0) } else { frame.time.wire() }
 }
 
 /// Frames `bytes` as one HTTP/1.1 chunk, as [`OpenBlock::unit`] does: for a viewer's own prelude.

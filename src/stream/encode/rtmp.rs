@@ -3,11 +3,9 @@
 //! Every message starts with fmt 0 and an absolute time on a chunk stream of its kind, so that a viewer needs
 //! no history to start, and the publisher's chunk stream ids never reach a player.
 
-use super::{Encode, OpenBlock, Start};
-use crate::formats::flv::Role;
+use super::{Encode, OpenBlock, Start, wire_time};
 use crate::formats::message::{Frame, Kind, WireTime};
 use crate::rtmp::chunk::writer::write_message;
-use crate::stream::metadata::is_metadata;
 use crate::stream::prelude::Prelude;
 
 /// Message stream that media is sent on: SRS gives each connection one stream, number 1.
@@ -41,11 +39,8 @@ fn write(out: &mut Vec<u8>, kind: Kind, time: WireTime, payload: &[u8], chunk_by
 
 impl Encode for Rtmp {
     fn frame(&mut self, frame: &Frame, _prelude: &Prelude, out: &mut OpenBlock) {
-        let key = frame.kind == Kind::Video && frame.tag.role == Role::Key;
-        out.unit(frame.time, frame.kind, key, 0, |bytes| {
-            let metadata = frame.kind == Kind::Data && is_metadata(&frame.payload);
-            let time = if metadata { WireTime(0) } else { frame.time.wire() };
-            write(bytes, frame.kind, time, &frame.payload, self.chunk_bytes);
+        out.unit(frame.time, frame.kind, frame.is_key(), 0, |bytes| {
+            write(bytes, frame.kind, wire_time(frame), &frame.payload, self.chunk_bytes);
         });
     }
 

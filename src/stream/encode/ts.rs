@@ -2,7 +2,6 @@
 
 use super::tracks::{Audio, Tracks, Video};
 use super::{Encode, OpenBlock, Start};
-use crate::formats::flv::Role;
 use crate::formats::message::{Frame, Kind};
 use crate::formats::ts::mux::{Access, Mux, write_start};
 use crate::formats::ts::pes::Stream;
@@ -28,7 +27,7 @@ impl Encode for Ts {
         if !self.tracks.carries(frame) {
             return;
         }
-        let key = frame.kind == Kind::Video && frame.tag.role == Role::Key;
+        let key = frame.is_key();
         self.payload.clear();
         self.payload.shrink_to(KEPT_SCRATCH_BYTES);
         elementary(&self.tracks, frame, key, &mut self.payload);

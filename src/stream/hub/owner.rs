@@ -52,8 +52,9 @@ impl<W: Wire> Hub<W> {
         let bytes = stream.media(epoch, messages, now_ms, &mut self.scratch);
         self.mail_feed_posts(at);
         self.mark_stream(at);
-        let owed = self.streams[at].owe_credit(bytes, PUBLISH_CREDIT_BYTES as usize / CREDIT_PART);
-        if let (Some(source), Some(bytes)) = (source, owed) {
+        // What came late from a publisher that had to give way is nobody's credit.
+        let Some(source) = source else { return };
+        if let Some(bytes) = self.streams[at].owe_credit(bytes, PUBLISH_CREDIT_BYTES as usize / CREDIT_PART) {
             self.post(from, Post::MediaCredit { source, bytes });
         }
     }

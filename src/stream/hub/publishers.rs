@@ -9,7 +9,7 @@ use crate::stream::settings::Settings;
 use crate::stream::wire::Wire;
 use std::sync::Arc;
 
-/// Payload bytes a publisher may have on their way to the owner; the last message may overdraw it.
+/// Bytes of messages a publisher may have on their way to the owner; the last one may overdraw it.
 pub const PUBLISH_CREDIT_BYTES: i64 = 256 << 10;
 /// A publisher's connection.
 pub(super) struct Source {
@@ -45,7 +45,7 @@ impl<W: Wire> Hub<W> {
     pub fn media(&mut self, source: SourceId, messages: Vec<Message>) -> bool {
         let Some(from) = self.source(source) else { return true };
         let Some(epoch) = from.epoch else { return true };
-        let bytes: usize = messages.iter().map(|message| message.payload.len()).sum();
+        let bytes: usize = messages.iter().map(Message::held_bytes).sum();
         from.credit -= bytes as i64;
         let (room, owner, key) = (from.credit > 0, from.owner, Arc::clone(&from.key));
         self.post(owner, Post::Media { key, epoch, messages });

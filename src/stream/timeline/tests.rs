@@ -50,7 +50,7 @@ fn run(jitter: Jitter, input: &str) -> Vec<(Kind, i64)> {
                 continue;
             }
             "R" => {
-                timeline.republish();
+                timeline.republish(jitter);
                 continue;
             }
             "v" => (Kind::Video, Role::Coded),
@@ -139,7 +139,7 @@ fn off_forgets_nothing_at_a_republish_and_atc_is_off() {
         assert_eq!(place(u32::MAX), i64::from(u32::MAX));
         assert_eq!(place(39), (1 << 32) + 39);
         assert_eq!(place(5), (1 << 32) + 5);
-        timeline.republish();
+        timeline.republish(jitter);
         assert_eq!(timeline.place(Kind::Video, Role::Coded, WireTime(7), 0).0, (1 << 32) + 7);
     }
 }
@@ -175,12 +175,13 @@ proptest! {
         full in any::<bool>(),
         republish in prop::option::of(0..400usize),
     ) {
-        let mut timeline = Timeline::new(if full { Jitter::Full } else { Jitter::Zero });
+        let jitter = if full { Jitter::Full } else { Jitter::Zero };
+        let mut timeline = Timeline::new(jitter);
         let (mut now, mut floor, mut heard, mut longest_gap) = (0, [0; 3], [0; 3], 0);
         for (n, &(code, wire, gap)) in messages.iter().enumerate() {
             now += gap;
             if republish == Some(n) {
-                timeline.republish();
+                timeline.republish(jitter);
             }
             let before = timeline.last().map_or(0, |t| t.0);
             let (kind, role) = what(code);
@@ -274,4 +275,12 @@ fn two_still_tracks_are_run_by_arrivals_and_one_by_the_other() {
             assert!(time < 1100 || (time - out - late).abs() <= 46, "{kind:?} {time} became {out}");
         }
     }
+}
+
+#[test]
+fn a_publish_after_one_with_absolute_times_goes_on_from_there() {
+    let mut timeline = Timeline::new(Jitter::Atc);
+    assert_eq!(timeline.place(Kind::Video, Role::Coded, WireTime(3_600_000), 0).0, 3_600_000);
+    timeline.republish(Jitter::Full);
+    assert_eq!(timeline.place(Kind::Video, Role::Coded, WireTime(0), 10).0, 3_600_010);
 }

@@ -56,7 +56,8 @@ async function refresh() {
     streams = await answer.json();
     listed = true;
     $('summary').textContent = streams.length ? `${plural(streams.length, 'stream')} live` : 'No stream is live';
-    if (!watched && streams.length) watch(streams[0].url);
+    const first = streams.find((s) => s.url);
+    if (!watched && first) watch(first.url);
     reconsider();
     $('summary').dataset.live = streams.length > 0;
   } catch {
@@ -88,11 +89,12 @@ function render() {
     const refused = unplayable(codecsIn(s)).map(codecName);
     const picture = s.height ? `${s.width}×${s.height}` : 'audio only';
     const facts = [codecsIn(s).map(codecName).join(' + '), picture, kbps(s.kbps), plural(s.viewers, 'viewer')];
-    const button = element('button', { type: 'button', onclick: () => watch(s.url) },
+    const button = element('button', { type: 'button', disabled: !s.url, onclick: () => watch(s.url) },
       element('strong', { textContent: label(s) }),
       element('span', { textContent: facts.filter(Boolean).join(' · ') }));
     if (refused.length) button.append(element('em', { textContent: `${refused.join(', ')}: not in this browser` }));
-    if (s.url === watched) button.setAttribute('aria-current', 'true');
+    if (!s.url) button.append(element('em', { textContent: 'not served as .live.mp4 (http_remux.mount)' }));
+    if (s.url && s.url === watched) button.setAttribute('aria-current', 'true');
     return element('li', {}, button);
   });
   // Rebuilt only if something changed, so that focus and selection stay where they are.

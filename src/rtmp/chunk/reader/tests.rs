@@ -61,6 +61,10 @@ fn write_interleaved(batch: &[(Sent, u8)], chunk: usize, repeat: bool, past: &mu
             Some(_) => 1,
         };
         fmt = fmt.min(*shortest);
+        // What would be read as the time itself is written as one.
+        if delta >= EXTENDED_TIME && delta.wrapping_sub(p.time) < super::NEAR_MS {
+            fmt = 0;
+        }
         let field = match fmt {
             0 => m.time,
             _ => delta,
@@ -223,6 +227,11 @@ fn an_extended_time_may_be_repeated_or_not() {
     let got = read(&[&b"\x06\0\0\x05\0\0\x01\x09\x01\0\0\0W"[..], delta].concat()).unwrap();
     let times: Vec<u32> = got.iter().map(|m| m.1).collect();
     assert_eq!(times, [5, 0x0100_0005, 0x0200_0005]);
+    // Or the time itself, as some senders have it once that does not fit.
+    let times = b"\x46\xff\xff\xff\0\0\x01\x09\x01\0\0\x28X\xc6\x01\0\0\x50Y";
+    let got = read(&[&b"\x06\xff\xff\xff\0\0\x01\x09\x01\0\0\0\x01\0\0\0W"[..], times].concat()).unwrap();
+    let times: Vec<u32> = got.iter().map(|m| m.1).collect();
+    assert_eq!(times, [0x0100_0000, 0x0100_0028, 0x0100_0050]);
 }
 
 #[test]
