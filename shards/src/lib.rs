@@ -9,6 +9,7 @@
 //! | [`listen`] | listening sockets, one per shard and port, made by the master |
 //! | [`master`] | starts, stops and drains the shards; signals |
 //! | [`executor`] | one shard: its [`Ctx`], turns and the heartbeat |
+//! | `nudge` | a push for an executor that sleeps before it has run anything |
 //! | [`mailbox`] | outboxes, inboxes: at most one channel item per peer and turn |
 //! | [`ask`] | questions to one or all shards, with deadlines |
 //! | [`owner`] | which shard owns a key |
@@ -39,6 +40,7 @@ pub mod listen;
 pub mod mailbox;
 pub mod master;
 pub mod net;
+mod nudge;
 pub mod owner;
 pub mod placement;
 pub mod preflight;

@@ -5,10 +5,14 @@ use crate::executor::{self, Ctx, Seat, Service};
 use crate::helper::Helpers;
 use crate::listen::{self, ListenError, Port};
 use crate::mailbox::{INBOX_ITEMS, Mail};
+use crate::nudge;
 use crate::placement::Plan;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// A shard that has not said so by then that it is up may need a push.
+const NUDGE_AFTER: Duration = Duration::from_millis(200);
 
 /// What the master tells every shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +83,7 @@ where
     let bounds = listen::bind(ports, plan.shards())?;
     let bound_ports = bounds.first().map(|b| b.iter().map(|b| (b.name, b.at)).collect()).unwrap_or_default();
     let helpers = Helpers::start().map_err(StartError::Helper)?;
+    nudge::prepare().map_err(StartError::Signals)?;
     let (inboxes, mut receivers): (Vec<_>, Vec<_>) =
         plan.cpus.iter().map(|_| flume::bounded::<Mail<S::Msg>>(INBOX_ITEMS)).unzip();
     receivers.reverse();
@@ -115,7 +120,7 @@ where
         shards.push((me, shard));
     }
     drop(up);
-    let came_up: Vec<ShardId> = ups.iter().collect(); // ends when every shard has said so, or has died
+    let came_up = await_all(&ups);
     if let Some((dead, _)) = shards.iter().find(|(shard, _)| !came_up.contains(shard)) {
         let reason = "it panicked before it could serve".to_owned();
         return Err(StartError::Executor { shard: *dead, reason });
@@ -132,6 +137,18 @@ where
         }
     });
     Ok(Running { shards, control, alive, ports: bound_ports })
+}
+
+/// Who has come up: ends when every shard has said so, or has died.
+fn await_all(ups: &flume::Receiver<ShardId>) -> Vec<ShardId> {
+    let mut came_up = Vec::new();
+    loop {
+        match ups.recv_timeout(NUDGE_AFTER) {
+            Ok(shard) => came_up.push(shard),
+            Err(flume::RecvTimeoutError::Timeout) => nudge::threads(executor::THREAD_NAME),
+            Err(flume::RecvTimeoutError::Disconnected) => return came_up,
+        }
+    }
 }
 
 impl Running {
