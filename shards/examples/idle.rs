@@ -2,6 +2,7 @@
 //! `cargo run --release -p shards --example idle [seconds]`
 #![allow(clippy::print_stdout)]
 
+use shards::executor::{HEARTBEAT_BUSY, HEARTBEAT_IDLE};
 use shards::{Control, Cores, Ctx, Next, Pin, Port, Service, ShardId};
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -74,7 +75,8 @@ fn main() {
         let before = process_cpu();
         std::thread::sleep(Duration::from_secs(seconds));
         let each = (process_cpu() - before) / u32::from(count) / seconds as u32;
-        println!("{count:6}  {:9}  {each:?}", if awake { "10 ms" } else { "250 ms" });
+        let pace = if awake { HEARTBEAT_BUSY } else { HEARTBEAT_IDLE };
+        println!("{count:6}  {:9}  {each:?}", format!("{pace:?}"));
         running.broadcast(Control::Stop);
         running.join();
     }
