@@ -1,16 +1,12 @@
 //! The command line: SRS's flags, and what belongs to a server of many cores.
 
+use crate::SIGNATURE;
+use crate::VERSION;
 use crate::config::schema::MAX_CORES;
 use crate::config::{Config, ConfigErrors, LogLevel};
 use clap::{ArgAction, Parser};
 use std::path::PathBuf;
 use std::process::ExitCode;
-
-/// What `-v` prints, as SRS does: the number alone.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// What `-g` prints, and what we call ourselves towards peers.
-pub const SIGNATURE: &str = concat!("srs-shard/", env!("CARGO_PKG_VERSION"));
 
 /// Why the process ended, for scripts and service managers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

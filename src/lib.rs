@@ -68,6 +68,19 @@
 //! [`Viewer`]: stream::viewer::Viewer
 //! [`Wire::try_send`]: stream::wire::Wire::try_send
 
+/// Our version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Our name and version, as peers see it.
+pub const SIGNATURE: &str = concat!("srs-shard/", env!("CARGO_PKG_VERSION"));
+/// The SRS whose behaviour we offer: tools look at it to learn what the API can do.
+pub const SRS_VERSION: (u32, u32, u32) = (3, 0, 170);
+
+/// [`SRS_VERSION`] as text.
+pub fn srs_version() -> String {
+    let (major, minor, revision) = SRS_VERSION;
+    format!("{major}.{minor}.{revision}")
+}
+
 pub mod caster;
 pub mod cli;
 pub mod config;

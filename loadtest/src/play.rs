@@ -4,10 +4,13 @@
 //! [`SWEEP_NS`] without being waited for. Only the sample parses what it gets; the others drop their protocol as
 //! soon as it has started, and from then on their bytes inside the kernel.
 
+mod tally;
+
+use self::tally::Tally;
 use crate::cli::{self, Readers};
 use crate::net::{self, Moved};
 use crate::procstat::{self, Watch};
-use crate::report::{self, PlayReport, Server, Times};
+use crate::report::{self, PlayReport, Server};
 use crate::target::{self, Scheme, Target};
 use crate::wire::flv::HttpFlv;
 use crate::wire::raw::Raw;
@@ -29,14 +32,10 @@ const SWEEP_NS: u64 = 500_000_000;
 /// Between two looks at the prompt players: what came meanwhile is read in one go. Without it a thousand players
 /// would wake the load generator tens of thousands of times a second, at the measured server's cost too.
 const REST_NS: u64 = 1_000_000;
-/// A player that gets nothing for longer has a gap.
-const GAP_NS: u64 = 2_000_000_000;
 /// One receive takes up to this much; pages that are never written cost nothing.
 const SCRATCH_BYTES: usize = 1 << 20;
 /// nginx closes RTMP clients from which nothing came for a minute and a half.
 const ACKNOWLEDGE_SECONDS: u64 = 20;
-/// Reasons of failures that the report names.
-const MAX_REASONS: usize = 5;
 /// Connects started in one turn, so that a storm does not starve the players that already read.
 const MAX_CONNECTS_PER_TURN: usize = 64;
 const SECOND_NS: u64 = 1_000_000_000;
@@ -103,24 +102,6 @@ struct Load<'o> {
     sweep_ns: u64,
     phase: Phase,
     tally: Tally,
-}
-
-/// What is counted over all players.
-struct Tally {
-    playing: usize,
-    connected: usize,
-    failed: usize,
-    closed: usize,
-    broken: usize,
-    reasons: Vec<String>,
-    ramp_ns: u64,
-    bytes: u64,
-    messages: u64,
-    gaps: u64,
-    longest_gap_ns: u64,
-    first_picture: Times,
-    latency: Times,
-    tcp_before: u64,
 }
 
 /// Figures at the window's start, which its end is compared with.
@@ -540,44 +521,6 @@ impl Player {
         self.wire = None;
         self.out = Vec::new();
         let _ = self.socket.shutdown(std::net::Shutdown::Both);
-    }
-}
-
-impl Tally {
-    fn new() -> Tally {
-        Tally {
-            playing: 0,
-            connected: 0,
-            failed: 0,
-            closed: 0,
-            broken: 0,
-            reasons: Vec::new(),
-            ramp_ns: 0,
-            bytes: 0,
-            messages: 0,
-            gaps: 0,
-            longest_gap_ns: 0,
-            first_picture: Times::new(),
-            latency: Times::new(),
-            tcp_before: procstat::tcp_memory_bytes(),
-        }
-    }
-
-    fn fail(&mut self, reason: String) {
-        self.failed += 1;
-        self.reason(reason);
-    }
-
-    fn reason(&mut self, reason: String) {
-        if self.reasons.len() < MAX_REASONS && !self.reasons.contains(&reason) {
-            self.reasons.push(reason);
-        }
-    }
-
-    /// A playing player got nothing for this long.
-    fn silent(&mut self, ns: u64) {
-        self.gaps += u64::from(ns > GAP_NS);
-        self.longest_gap_ns = self.longest_gap_ns.max(ns);
     }
 }
 

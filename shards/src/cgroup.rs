@@ -1,38 +1,51 @@
-//! What this process's control groups permit (cgroups(7)): its own group and every group above it count.
+//! What this process's control groups permit (cgroups(7), both versions): its own group counts, and every group
+//! above it.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const ROOT: &str = "/sys/fs/cgroup";
 
 /// CPUs' worth of time per period; None if unlimited or unreadable.
 pub fn cpu_quota() -> Option<f64> {
-    let v2 = limits("cpu.max").iter().filter_map(|text| parse_cpu_max(text)).reduce(f64::min);
-    v2.or_else(|| {
-        let read = |file| fs::read_to_string(format!("{ROOT}/cpu/{file}")).ok();
-        parse_cpu_max(&format!("{} {}", read("cpu.cfs_quota_us")?.trim(), read("cpu.cfs_period_us")?.trim()))
-    })
+    let v1 = |group: &PathBuf| {
+        let [quota, period] = ["cpu.cfs_quota_us", "cpu.cfs_period_us"].map(|file| read(group, file));
+        parse_cpu_max(&format!("{} {}", quota?, period?))
+    };
+    let v2 = |group: &PathBuf| parse_cpu_max(&read(group, "cpu.max")?);
+    groups("").iter().filter_map(v2).chain(groups("cpu").iter().filter_map(v1)).reduce(f64::min)
 }
 
 /// Bytes of memory; None if unlimited or unreadable.
 pub fn memory_bytes() -> Option<u64> {
-    let v1 = fs::read_to_string(format!("{ROOT}/memory/memory.limit_in_bytes")).ok();
-    limits("memory.max").into_iter().chain(v1).filter_map(|text| text.trim().parse().ok()).min()
+    let both = [("", "memory.max"), ("memory", "memory.limit_in_bytes")];
+    let limits = both.into_iter().flat_map(|(controller, file)| {
+        groups(controller).into_iter().filter_map(move |group| read(&group, file)?.parse().ok())
+    });
+    limits.min()
 }
 
-/// What `file` holds in this process's group (cgroup v2) and in each one above it.
-fn limits(file: &str) -> Vec<String> {
+fn read(group: &Path, file: &str) -> Option<String> {
+    fs::read_to_string(group.join(file)).ok().map(|text| text.trim().to_owned())
+}
+
+/// This process's group and those above it, of a controller of version 1, or of version 2, which names none.
+fn groups(controller: &str) -> Vec<PathBuf> {
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let path = own.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
-    let mut group = PathBuf::from(format!("{ROOT}{path}"));
-    let mut found = Vec::new();
-    while group.starts_with(ROOT) {
-        found.extend(fs::read_to_string(group.join(file)));
-        if !group.pop() {
-            break;
-        }
-    }
-    found
+    let root = Path::new(ROOT).join(controller);
+    // A container may be told the host's path, of which it sees the end only: what is not there is passed by.
+    let path = own_path(&own, controller).unwrap_or("/");
+    let own = root.join(path.trim_start_matches('/'));
+    own.ancestors().take_while(|group| group.starts_with(&root)).map(Path::to_owned).collect()
+}
+
+/// The path in `/proc/self/cgroup`, whose lines are `number:controllers:path`.
+fn own_path<'a>(text: &'a str, controller: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| {
+        let (_, rest) = line.split_once(':')?;
+        let (controllers, path) = rest.split_once(':')?;
+        controllers.split(',').any(|name| name == controller).then_some(path)
+    })
 }
 
 /// `"max 100000"` or `"250000 100000"`: quota and period in µs (`cpu.max`, and cgroup v1's two files joined).
@@ -46,6 +59,16 @@ fn parse_cpu_max(text: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_group_is_found_in_both_versions() {
+        let text = "5:cpu,cpuacct:/a/b\n4:memory:/c\n0::/user.slice/x\n";
+        assert_eq!(own_path(text, "cpu"), Some("/a/b"));
+        assert_eq!(own_path(text, "memory"), Some("/c"));
+        assert_eq!(own_path(text, ""), Some("/user.slice/x"));
+        assert_eq!(own_path(text, "pids"), None);
+        assert!(groups("").contains(&PathBuf::from(ROOT)), "the topmost one counts");
+    }
 
     #[test]
     fn cpu_max_is_read_in_both_forms() {

@@ -9,7 +9,9 @@ use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
 /// What we call ourselves in `Server`: our version, and in the comment the SRS whose behaviour we offer.
-pub const SERVER: &str = concat!("srs-shard/", env!("CARGO_PKG_VERSION"), " (SRS/3.0.170)");
+fn server() -> String {
+    format!("{} (SRS/{})", crate::SIGNATURE, crate::srs_version())
+}
 
 /// What ends a chunked body.
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
@@ -223,7 +225,7 @@ fn write_head(
         all.extend(CORS.iter().map(|&(name, value)| (name, value.into())));
     }
     all.push(("Connection", if keep_alive { "Keep-Alive" } else { "Close" }.into()));
-    all.push(("Server", SERVER.into()));
+    all.push(("Server", server().into()));
     match framing {
         Framing::Length(length) => all.push(("Content-Length", length.to_string().into())),
         Framing::Chunked => all.push(("Transfer-Encoding", "chunked".into())),
@@ -278,10 +280,10 @@ mod tests {
 
     #[test]
     fn a_whole_answer() {
-        let response = Response::new(200, "application/json", "{}");
+        let (server, response) = (server(), Response::new(200, "application/json", "{}"));
         let expected = format!(
             "HTTP/1.1 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 2\r\n\
-             Content-Type: application/json\r\nServer: {SERVER}\r\n\r\n{{}}"
+             Content-Type: application/json\r\nServer: {server}\r\n\r\n{{}}"
         );
         assert_eq!(written(&response, PLAIN), expected);
         let head = written(&response, Exchange { head_only: true, ..PLAIN });
@@ -291,6 +293,7 @@ mod tests {
     #[test]
     fn cors_headers_are_srs_s() {
         let text = written(&Response::empty(200), Exchange { cors: true, ..PLAIN });
+        let server = server();
         let expected = format!(
             "HTTP/1.1 200 OK\r\n\
              Access-Control-Allow-Headers: origin,range,accept-encoding,referer,Cache-Control,\
@@ -298,7 +301,7 @@ mod tests {
              Access-Control-Allow-Methods: GET, POST, HEAD, PUT, DELETE, OPTIONS\r\n\
              Access-Control-Allow-Origin: *\r\n\
              Access-Control-Expose-Headers: Server,range,Content-Length,Content-Range\r\n\
-             Connection: Keep-Alive\r\nContent-Length: 0\r\nServer: {SERVER}\r\n\r\n"
+             Connection: Keep-Alive\r\nContent-Length: 0\r\nServer: {server}\r\n\r\n"
         );
         assert_eq!(text, expected);
     }

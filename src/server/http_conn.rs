@@ -5,13 +5,11 @@ use super::messages::Msg;
 use super::process::{Process, VhostPlan};
 use super::shard::Shard;
 use super::snapshot;
-use crate::config::mount::LiveFormat;
 use crate::http::request::{CONTINUE, Error, Event, Method, Parser, Request};
 use crate::http::response::{
     Exchange, LiveFraming, Range, Response, range, write_file_head, write_live_head,
 };
 use crate::stats::reason::{CloseReason, Reason};
-use crate::stream::encode::Format;
 use crate::stream::post;
 use crate::stream::viewer::Wanted as ViewerWanted;
 use crate::web::api::snapshot::{ClientId, ClientKind, FeedFormat, Wanted, WantedClients};
@@ -150,7 +148,7 @@ impl HttpConn<'_> {
             return self.answer_api(request, exchange).await.into();
         }
         let exchange = Exchange::of(request, config.http_server.crossdomain);
-        let keep_alive = match route_media(request, &self.shard.process.mounts, false) {
+        let keep_alive = match route_media(request, &self.shard.process.mounts) {
             MediaRoute::Api => self.answer_api(request, exchange).await,
             _ if request.method == Method::Options && config.http_server.crossdomain => {
                 self.respond(&Response::empty(200), exchange).await
@@ -248,7 +246,7 @@ impl HttpConn<'_> {
             format: Some(FeedFormat::Http(live.format)),
         };
         let wanted = ViewerWanted { bare: framing == LiveFraming::UntilClose, duration_ms: None };
-        self.shard.begin_viewer(self.client, plan, about, &head, format_of(live.format), wanted);
+        self.shard.begin_viewer(self.client, plan, about, &head, live.format.into(), wanted);
         Answered::Views
     }
 
@@ -426,15 +424,4 @@ fn with_context<R>(process: &Process, f: impl FnOnce(&ApiContext<'_>) -> R) -> R
         system: &system,
         now_ms: super::process::unix_time().as_millis() as u64,
     })
-}
-
-/// The core's format of a live path.
-pub fn format_of(format: LiveFormat) -> Format {
-    match format {
-        LiveFormat::Flv => Format::Flv,
-        LiveFormat::Ts => Format::Ts,
-        LiveFormat::Aac => Format::Aac,
-        LiveFormat::Mp3 => Format::Mp3,
-        LiveFormat::Mp4 => Format::Fmp4,
-    }
 }

@@ -7,7 +7,6 @@ use crate::formats::describe;
 use crate::formats::flv::Tag;
 use crate::formats::message::Kind;
 use crate::stats::reason::{DropReason, Tally};
-use crate::stream::encode::Format;
 use crate::stream::feed::Feed;
 use crate::stream::owned::Stream;
 use crate::stream::post::names;
@@ -166,23 +165,12 @@ fn feed<W: Wire>(feed: &Feed<W>) -> FeedSnapshot {
         vhost,
         app,
         stream,
-        format: format(feed.format()),
+        format: feed.format().live().map_or(FeedFormat::Rtmp, FeedFormat::Http),
         viewers: feed.viewers().len() as u32,
         send_bytes: feed.counters().sent_bytes,
         send_kbps_30s: feed.rate().kbps_30s(),
         lag: feed.lag().clone(),
         drops,
-    }
-}
-
-fn format(format: Format) -> FeedFormat {
-    match format {
-        Format::Rtmp { .. } => FeedFormat::Rtmp,
-        Format::Flv => FeedFormat::Http(LiveFormat::Flv),
-        Format::Ts => FeedFormat::Http(LiveFormat::Ts),
-        Format::Aac => FeedFormat::Http(LiveFormat::Aac),
-        Format::Mp3 => FeedFormat::Http(LiveFormat::Mp3),
-        Format::Fmp4 => FeedFormat::Http(LiveFormat::Mp4),
     }
 }
 

@@ -86,7 +86,7 @@ fn ports(config: &Config) -> Vec<Port> {
 fn announce(process: &Process, shards: u16) {
     let ports = process.ports.read().unwrap_or_else(PoisonError::into_inner).clone();
     let all: Vec<String> = ports.iter().map(|(name, at)| format!("{name} {at}")).collect();
-    log::info!("{} on {shards} shard(s): {}", crate::cli::SIGNATURE, all.join(", "));
+    log::info!("{} on {shards} shard(s): {}", crate::SIGNATURE, all.join(", "));
     let port = |name| ports.iter().find(|(n, _)| *n == name).map(|(_, at)| at.port());
     let (most, media_mib) = (process.max_connections, process.feed_memory_bytes >> 20);
     log::info!("limits: {most} connections, {media_mib} MiB of media");

@@ -23,6 +23,7 @@ use super::post::{FeedItem, Post, SourceId, StreamKey, Sub};
 use super::settings::Settings;
 use super::viewer::{Viewer, Wanted};
 use super::wire::Wire;
+use crate::config::mount::LiveFormat;
 use crate::stats::reason::CloseReason;
 use ahash::RandomState;
 use isolation::caught;
@@ -372,12 +373,11 @@ impl<W: Wire> Hub<W> {
 
     /// Whether a stream is known here to be published: a short cut past asking its owner.
     pub fn is_live_here(&self, key: &StreamKey) -> bool {
-        let formats = [Format::Flv, Format::Ts, Format::Fmp4, Format::Aac, Format::Mp3];
-        let live = |format| {
-            let at = self.feed_at.get(&(Arc::clone(key), format))?;
-            self.feeds.get(*at).filter(|feed| feed.is_live())
+        let is_live = |format: LiveFormat| {
+            let at = self.feed_at.get(&(Arc::clone(key), format.into()));
+            at.and_then(|at| self.feeds.get(*at)).is_some_and(Feed::is_live)
         };
-        formats.into_iter().any(|format| live(format).is_some())
+        LiveFormat::ALL.into_iter().any(is_live)
     }
 
     /// What all feeds of this shard counted since its start.

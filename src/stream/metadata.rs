@@ -7,10 +7,6 @@ use crate::formats::amf0::Value;
 use crate::formats::bits::Reader;
 use bytes::Bytes;
 
-/// The values SRS adds.
-const SERVER: &str = concat!("srs-shard/", env!("CARGO_PKG_VERSION"));
-const SERVER_VERSION: &str = env!("CARGO_PKG_VERSION");
-
 /// Which tracks a publisher announces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tracks {
@@ -45,8 +41,8 @@ pub fn normalise(payload: &[u8]) -> Option<Metadata> {
     let tracks = (audio || video).then_some(Tracks { audio, video });
     let absolute_time = properties.iter().any(|(name, v)| name == "bravo_atc" && v.as_str() == Some("true"));
     properties.retain(|(name, _)| !matches!(name.as_str(), "duration" | "server" | "server_version"));
-    properties.push(("server".into(), Value::String(SERVER.into())));
-    properties.push(("server_version".into(), Value::String(SERVER_VERSION.into())));
+    properties.push(("server".into(), Value::text(crate::SIGNATURE)));
+    properties.push(("server_version".into(), Value::text(crate::VERSION)));
     let mut body = Vec::with_capacity(payload.len() + 64);
     Value::String(name).write(&mut body);
     value.write(&mut body);

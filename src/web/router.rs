@@ -68,12 +68,10 @@ pub enum MediaRoute {
     },
 }
 
-/// Routes a request on the media port. `has_api`: the API listens on the same port.
-pub fn route_media(request: &Request, mounts: &Mounts, has_api: bool) -> MediaRoute {
+/// Routes a request on the media port. Of the API it has the versions only, as SRS: players look there.
+pub fn route_media(request: &Request, mounts: &Mounts) -> MediaRoute {
     let path = request.path.as_str();
-    if path == "/api/v1/versions"
-        || (has_api && (path == "/metrics" || path == "/api" || path.starts_with("/api/")))
-    {
+    if path == "/api/v1/versions" {
         return MediaRoute::Api;
     }
     match path.strip_prefix(PLAYER_PAGE) {
@@ -134,19 +132,18 @@ mod tests {
         let (flv, ts) = (mount("[vhost]/[app]/[stream].flv"), mount("[vhost]/[app]/[stream].ts"));
         let mounts = Mounts::new([(DEFAULT_VHOST, flv.as_slice()), ("other", &ts)]);
         let stream = |vhost: &str, at: &str| mounts.find(vhost, at);
-        for (target, has_api, route) in [
-            ("/api/v1/versions", false, MediaRoute::Api),
-            ("/api/v1/streams/", false, MediaRoute::Media { live: None }),
-            ("/api/v1/streams/", true, MediaRoute::Api),
-            ("/_live", false, MediaRoute::Redirect("/_live/".into())),
-            ("/_live/", false, MediaRoute::PlayerPage(String::new())),
-            ("/_live/a.js?x", false, MediaRoute::PlayerPage("a.js".into())),
-            ("/", false, MediaRoute::Media { live: None }),
-            ("/live/a.flv", false, MediaRoute::Media { live: stream("h", "/live/a.flv") }),
-            ("/live/a.ts?vhost=other", false, MediaRoute::Media { live: stream("other", "/live/a.ts") }),
-            ("/live/a.ts", false, MediaRoute::Media { live: None }),
+        for (target, route) in [
+            ("/api/v1/versions", MediaRoute::Api),
+            ("/api/v1/streams/", MediaRoute::Media { live: None }),
+            ("/_live", MediaRoute::Redirect("/_live/".into())),
+            ("/_live/", MediaRoute::PlayerPage(String::new())),
+            ("/_live/a.js?x", MediaRoute::PlayerPage("a.js".into())),
+            ("/", MediaRoute::Media { live: None }),
+            ("/live/a.flv", MediaRoute::Media { live: stream("h", "/live/a.flv") }),
+            ("/live/a.ts?vhost=other", MediaRoute::Media { live: stream("other", "/live/a.ts") }),
+            ("/live/a.ts", MediaRoute::Media { live: None }),
         ] {
-            assert_eq!(route_media(&get(target), &mounts, has_api), route, "{target}");
+            assert_eq!(route_media(&get(target), &mounts), route, "{target}");
         }
         assert!(stream("h", "/live/a.flv").is_some() && stream("other", "/live/a.ts").is_some());
     }

@@ -5,9 +5,14 @@
 use crate::support::clip::Recipe;
 use crate::support::http::Connection;
 use crate::support::packets::{Form, MS, Seen};
+use crate::support::player::connect;
 use crate::support::server::Server;
 use crate::support::tool::{DEBIAN_FFMPEG, Tool, publish};
+use crate::support::wait_for;
+use srs_shard::rtmp::client::Role;
+use srs_shard::rtmp::control::{Control, User};
 use std::fs;
+use std::io::{Read, Write};
 use std::thread;
 
 #[test]
@@ -56,4 +61,25 @@ fn get_the_first_frame_and_the_last_chunk() {
         }
     }
     assert!(fs::read(file(".flv")).expect("curl's file") == answer.body, "two viewers, one content");
+}
+
+#[test]
+fn who_asks_much_in_one_breath_is_answered_and_its_leaving_is_seen() {
+    const PINGS: usize = 9_000;
+    const PONG_BYTES: usize = 12 + 6;
+    let server = Server::with_shards(2);
+    let (mut player, _) = connect(&server.rtmp("nobody"), Role::Play);
+    server.wait_viewers("nobody", 1);
+    // After the first as chunks of fmt 3: 7 bytes ask for 18, so what is read at once is more than what is answered
+    // at once.
+    let mut burst = Vec::new();
+    Control::User(User::PingRequest(7)).write(&mut burst);
+    let again = [&[0xc2], &burst[PONG_BYTES - 6..]].concat();
+    burst.extend(again.repeat(PINGS - 1));
+    player.write_all(&burst).expect("the server reads");
+    let mut pongs = vec![0; PINGS * PONG_BYTES];
+    player.read_exact(&mut pongs).expect("every ping is answered");
+    assert!(pongs.ends_with(&[0, 7, 0, 0, 0, 7]), "PingResponse, with the request's time");
+    drop(player);
+    wait_for("the viewer to be gone", || server.clients_of("nobody").is_empty().then_some(()));
 }

@@ -40,14 +40,13 @@ pub struct Identity {
 
 impl Default for Identity {
     fn default() -> Self {
-        let version = env!("CARGO_PKG_VERSION");
         Identity {
             fms_version: "FMS/3,5,3,888".to_owned(),
             signature: "SRS".to_owned(),
-            server: format!("srs-shard/{version}"),
+            server: crate::SIGNATURE.to_owned(),
             license: env!("CARGO_PKG_LICENSE").to_owned(),
             url: env!("CARGO_PKG_REPOSITORY").to_owned(),
-            version: version.to_owned(),
+            version: crate::VERSION.to_owned(),
             pid: 0,
         }
     }

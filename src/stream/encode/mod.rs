@@ -12,6 +12,7 @@ pub mod rtmp;
 pub mod tracks;
 pub mod ts;
 
+use crate::config::mount::LiveFormat;
 use crate::formats::flv::is_metadata;
 use crate::formats::message::{Frame, Kind, MediaTime, WireTime};
 use crate::stream::prelude::Prelude;
@@ -36,7 +37,24 @@ pub enum Format {
     Fmp4,
 }
 
+impl From<LiveFormat> for Format {
+    fn from(live: LiveFormat) -> Format {
+        match live {
+            LiveFormat::Flv => Format::Flv,
+            LiveFormat::Ts => Format::Ts,
+            LiveFormat::Aac => Format::Aac,
+            LiveFormat::Mp3 => Format::Mp3,
+            LiveFormat::Mp4 => Format::Fmp4,
+        }
+    }
+}
+
 impl Format {
+    /// The live path's format that this is; None of RTMP.
+    pub fn live(self) -> Option<LiveFormat> {
+        LiveFormat::ALL.into_iter().find(|live| Format::from(*live) == self)
+    }
+
     /// Whether pictures can be in it; without them nobody waits for a keyframe.
     pub const fn carries_video(self) -> bool {
         !matches!(self, Format::Aac | Format::Mp3)

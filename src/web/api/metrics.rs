@@ -33,15 +33,16 @@ fn srs_families(out: &mut Exposition, context: &ApiContext<'_>, shards: &[ShardS
         "Labeled system information as provided by the uname system call.",
     )
     .sample(&info, 1u64);
-    let pid = process.pid.to_string();
+    let (pid, major) = (process.pid.to_string(), crate::SRS_VERSION.0.to_string());
+    let version = crate::srs_version();
     let build = [
         ("server", context.server_id),
         ("service", context.service_id),
         ("pid", &pid),
         ("build_date", process.build_date.as_str()),
-        ("major", "3"),
-        ("version", super::pages::SRS_VERSION),
-        ("code", super::pages::SOFTWARE),
+        ("major", &major),
+        ("version", &version),
+        ("code", crate::SIGNATURE),
     ];
     out.family(
         "srs_build_info",

@@ -6,11 +6,6 @@ use super::snapshot::{IdStyle, ShardSnapshot};
 use crate::http::request::Request;
 use crate::stats::system::SELF_STAT_FIELDS;
 
-/// The SRS whose behaviour we offer.
-pub(super) const SRS_VERSION: &str = "3.0.170";
-/// What we are.
-pub(super) const SOFTWARE: &str = concat!("srs-shard/", env!("CARGO_PKG_VERSION"));
-
 /// What every good answer begins with; SRS 4 and later say more.
 pub(super) fn envelope(context: &ApiContext<'_>) -> Object {
     let object = Object::new().with("code", 0u32).with("server", context.server_id);
@@ -53,12 +48,13 @@ pub(super) fn v1_index(context: &ApiContext<'_>, _: &Request) -> Object {
 
 /// Tools look at the numbers to learn what the API can do, so these are SRS's.
 pub(super) fn versions(context: &ApiContext<'_>, _: &Request) -> Object {
+    let (major, minor, revision) = crate::SRS_VERSION;
     let version = Object::new()
-        .with("major", 3u32)
-        .with("minor", 0u32)
-        .with("revision", 170u32)
-        .with("version", SRS_VERSION)
-        .with("software", SOFTWARE);
+        .with("major", major)
+        .with("minor", minor)
+        .with("revision", revision)
+        .with("version", crate::srs_version())
+        .with("software", crate::SIGNATURE);
     data(context, version)
 }
 
@@ -209,7 +205,7 @@ pub(super) fn summaries(context: &ApiContext<'_>, shards: &[ShardSnapshot]) -> O
     let resident = now.process.as_ref().map_or(0, |p| p.resident_kbytes());
     let resident_fraction = if memory.total > 0 { resident as f64 / memory.total as f64 } else { 0.0 };
     let own = Object::new()
-        .with("version", SRS_VERSION)
+        .with("version", crate::srs_version())
         .with("pid", process.pid)
         .with("ppid", process.ppid)
         .with("argv", process.argv.as_str())
