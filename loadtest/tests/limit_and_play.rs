@@ -4,8 +4,9 @@
 //! of it; here every player is sampled, and a reader of the test's own checks the bytes up to the very end.
 
 use std::io::Read;
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 fn srs_load(arguments: &str) -> Child {
@@ -22,14 +23,22 @@ fn report(child: Child) -> serde_json::Value {
     serde_json::from_slice(&output.stdout).expect("the report is JSON")
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
+/// An address that nobody else uses, with a port below those of outgoing connections.
+///
+/// A port that the system chooses for a listener of ours would not do: another test's child holds that listener until
+/// it calls exec, so connecting works while `limit` cannot bind.
+fn free_address() -> SocketAddrV4 {
+    static TAKEN: AtomicU8 = AtomicU8::new(1);
+    let pid = std::process::id();
+    let ip =
+        Ipv4Addr::new(127, 128 + (pid >> 8 & 63) as u8, pid as u8, TAKEN.fetch_add(1, Ordering::Relaxed));
+    SocketAddrV4::new(ip, 21935)
 }
 
-fn connect(port: u16) -> TcpStream {
+fn connect(at: SocketAddrV4) -> TcpStream {
     let until = Instant::now() + Duration::from_secs(10);
     loop {
-        match TcpStream::connect(("127.0.0.1", port)) {
+        match TcpStream::connect(at) {
             Ok(stream) => return stream,
             Err(e) if Instant::now() > until => panic!("limit does not listen: {e}"),
             Err(_) => std::thread::sleep(Duration::from_millis(20)),
@@ -54,12 +63,12 @@ fn messages(bytes: &[u8]) -> (u64, usize) {
 
 /// Three seconds of the raw stream.
 fn run(cadence: &str, readers: &str, sample: usize) {
-    let port = free_port();
-    let limit = srs_load(&format!("limit --listen 127.0.0.1:{port} {cadence} --time 6s --json -"));
-    let mut own = connect(port);
+    let at = free_address();
+    let limit = srs_load(&format!("limit --listen {at} {cadence} --time 6s --json -"));
+    let mut own = connect(at);
     let pid = limit.id();
     let play = srs_load(&format!(
-        "play --url raw://127.0.0.1:{port} --players 40 --sample {sample} --readers {readers} --sources 4 \
+        "play --url raw://{at} --players 40 --sample {sample} --readers {readers} --sources 4 \
          --settle 500ms --time 3s --pid {pid} --json -"
     ));
     let play = report(play);
@@ -100,11 +109,11 @@ fn late_players_of_merged_messages() {
 
 #[test]
 fn rtmp_players_get_pictures_with_their_send_time() {
-    let port = free_port();
-    let limit = srs_load(&format!("limit --listen 127.0.0.1:{port} --protocol rtmp --time 6s --json -"));
-    drop(connect(port));
+    let at = free_address();
+    let limit = srs_load(&format!("limit --listen {at} --protocol rtmp --time 6s --json -"));
+    drop(connect(at));
     let play = report(srs_load(&format!(
-        "play --url rtmp://127.0.0.1:{port}/live/s --players 30 --sample 10 --settle 500ms --time 3s --json -"
+        "play --url rtmp://{at}/live/s --players 30 --sample 10 --settle 500ms --time 3s --json -"
     )));
     let limit = report(limit);
     assert_eq!(
