@@ -1,5 +1,6 @@
 //! What is published: an FLV file in memory, or a made-up stream, looped with continuous timestamps.
 
+use crate::cli::Source;
 use crate::pace::{Beat, Kind as Pace, Loop};
 use crate::stamp::Stamper;
 use bytes::Bytes;
@@ -39,8 +40,16 @@ pub(crate) struct Film {
 }
 
 impl Film {
+    /// The film that the options name.
+    pub(crate) fn from(source: &Source) -> io::Result<Film> {
+        match &source.flv {
+            Some(path) => Film::load(path),
+            None => Ok(Film::made_up(source.kbps, source.rate)),
+        }
+    }
+
     /// Reads an FLV file.
-    pub(crate) fn load(path: &Path) -> io::Result<Film> {
+    fn load(path: &Path) -> io::Result<Film> {
         let of_file = |e: String| io::Error::other(format!("{}: {e}", path.display()));
         let bytes = std::fs::read(path).map_err(|e| of_file(e.to_string()))?;
         let messages = flv_file::messages(&bytes).map_err(|e| of_file(e.to_string()))?;
@@ -48,7 +57,7 @@ impl Film {
     }
 
     /// A made-up film of this rate: sizes and pace of real H.264 and AAC, with nothing to decode in it.
-    pub(crate) fn made_up(kbps: u32, messages_per_second: u32) -> Film {
+    fn made_up(kbps: u32, messages_per_second: u32) -> Film {
         let pace = Loop::made_up(kbps, messages_per_second, MADE_UP_HEAD_BYTES);
         let header = |kind, body: &'static [u8]| Message {
             kind,
@@ -82,7 +91,7 @@ impl Film {
     ///
     /// Metadata and sequence headers before the first coded message are the prelude, sent once. Later ones stay
     /// where they are; if there are any, a loop begins with the prelude again.
-    pub(crate) fn new(messages: &[Message]) -> Option<Film> {
+    fn new(messages: &[Message]) -> Option<Film> {
         let coded = |m: &&Message| m.kind != Kind::Data && is_coded(m);
         let first_ms = i64::from(messages.iter().find(coded)?.time.0);
         let mut stamper = Stamper::default();

@@ -25,6 +25,8 @@ use std::time::Duration;
 const KEPT_BYTES: usize = 8 << 20;
 /// The report goes by in this many nanoseconds.
 const SECOND_NS: u64 = 1_000_000_000;
+/// So many clients it takes where it may raise its limit.
+const MANY_FILES: u64 = 100_000;
 /// Of the listener; those of clients that have not come to play yet are their indices.
 const LISTENER: Token = Token(usize::MAX);
 /// Requests of players are short.
@@ -33,13 +35,13 @@ const SCRATCH_BYTES: usize = 16 << 10;
 /// Runs the server until its time is over or a signal comes.
 pub(crate) fn run(options: &cli::Limit) -> io::Result<ExitCode> {
     net::catch_signals();
-    net::raise_open_files();
+    net::raise_open_files(MANY_FILES);
     let listener = net::listen(options.listen)?;
     let mut poll = Poll::new()?;
     poll.registry().register(&mut SourceFd(&listener.as_raw_fd()), LISTENER, Interest::READABLE)?;
     let cadence = options.merge.map_or("each message".into(), |m| format!("merged at {} ms", m.as_millis()));
     let nagle = if options.nagle == Switch::On { "Nagle" } else { "TCP_NODELAY" };
-    report::progress(format_args!("listening on {}: {cadence}, {nagle}", options.listen));
+    report::say(format_args!("listening on {}: {cadence}, {nagle}", options.listen));
 
     let mut server = Server::new(options)?;
     let mut events = Events::with_capacity(64);
@@ -111,10 +113,7 @@ impl Server {
     fn new(options: &cli::Limit) -> io::Result<Server> {
         let start_ns = net::now_ns();
         let merge_ns = options.merge.map_or(0, |m| m.as_nanos() as u64);
-        let film = match &options.flv {
-            Some(path) => Film::load(path)?,
-            None => Film::made_up(options.kbps, options.rate),
-        };
+        let film = Film::from(&options.source)?;
         Ok(Server {
             film,
             protocol: options.protocol,
@@ -190,8 +189,8 @@ impl Server {
         self.log.make_room();
         match self.protocol {
             Protocol::Raw => {
-                let picture = beat.kind != Kind::Audio;
-                raw::write(&mut self.log.bytes, beat.bytes, self.done.messages, due_ns, picture);
+                let key = beat.kind == Kind::Key;
+                raw::write(&mut self.log.bytes, beat.bytes, self.done.messages, due_ns, key);
             }
             Protocol::Rtmp => {
                 let ms = (self.pacer.stream_us(&self.film.pace) / 1000) as u32;
@@ -235,7 +234,7 @@ impl Server {
 
     fn progress(&self, now: u64) {
         let late_ms = now.saturating_sub(self.due_ns()) as f64 / 1e6;
-        report::progress(format_args!(
+        report::say(format_args!(
             "{:4} s  {} clients, {} messages, {:.1} MiB sent, {} short sends, {late_ms:.1} ms late",
             (now - self.start_ns) / SECOND_NS,
             self.clients.len(),

@@ -140,37 +140,55 @@ pub(crate) fn stopped() -> bool {
     STOP.load(Ordering::Relaxed)
 }
 
-/// Raises the limit of open files to the hard limit; returns it.
-pub(crate) fn raise_open_files() -> u64 {
+/// Raises the limit of open files to the hard limit, and that one, where this process may, to what is needed; returns
+/// what the limit is then.
+pub(crate) fn raise_open_files(needed: u64) -> u64 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` is a valid rlimit that lives through both calls.
+    // SAFETY: `limit` is a valid rlimit that lives through all calls.
     unsafe {
-        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) != 0 {
+            return 0;
+        }
+        let most = limit.rlim_max.max(needed);
+        let raised = libc::rlimit { rlim_cur: most, rlim_max: most };
+        if libc::setrlimit(libc::RLIMIT_NOFILE, &raised) != 0 {
             limit.rlim_cur = limit.rlim_max;
             libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
         }
+        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
     }
     limit.rlim_cur
 }
 
-/// Lets a command run on one CPU only.
-pub(crate) fn pin(command: &mut Command, cpu: usize) {
+/// The set of this one CPU.
+fn only(cpu: usize) -> libc::cpu_set_t {
     // SAFETY: an all-zero cpu_set_t is an empty one; CPU_SET is bounded by the minimum.
-    let set = unsafe {
+    unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
         libc::CPU_SET(cpu.min(libc::CPU_SETSIZE as usize - 1), &mut set);
         set
-    };
-    let pin = move || {
-        // SAFETY: `set` is a valid cpu_set_t of the size given; the call is async-signal-safe, as it must be
-        // between fork and exec.
-        match unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) } {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        }
-    };
-    // SAFETY: the closure only makes one system call on memory of its own.
-    unsafe { command.pre_exec(pin) };
+    }
+}
+
+/// Lets the calling thread, and those it starts from now on, run on one CPU only.
+fn run_on(set: &libc::cpu_set_t) -> io::Result<()> {
+    // SAFETY: `set` is a valid cpu_set_t of the size given; the call is async-signal-safe.
+    match unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), set) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Lets this thread and those it starts run on one CPU only.
+pub(crate) fn pin_self(cpu: usize) -> io::Result<()> {
+    run_on(&only(cpu)).map_err(|e| io::Error::new(e.kind(), format!("cannot run on CPU {cpu} alone: {e}")))
+}
+
+/// Lets a command run on one CPU only.
+pub(crate) fn pin(command: &mut Command, cpu: usize) {
+    let set = only(cpu);
+    // SAFETY: between fork and exec the closure only makes one async-signal-safe system call on memory of its own.
+    unsafe { command.pre_exec(move || run_on(&set)) };
 }
 
 /// Asks a process to end (SIGTERM).

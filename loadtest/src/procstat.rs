@@ -1,7 +1,7 @@
 //! What the kernel says of processes and of TCP: CPU time, memory (proc(5)).
 
 use crate::net;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::fs;
 use std::io;
 
@@ -10,6 +10,23 @@ pub(crate) fn cpu_seconds(pid: u32) -> io::Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let ticks = cpu_ticks(&stat).ok_or_else(|| io::Error::other(format!("cannot read /proc/{pid}/stat")))?;
     Ok(ticks as f64 / net::clock_ticks_per_second() as f64)
+}
+
+/// The same of several; `None` if there are none, or one is gone.
+pub(crate) fn cpu_seconds_of(pids: &[u32]) -> Option<f64> {
+    let all = pids.iter().map(|&pid| cpu_seconds(pid).ok()).sum::<Option<f64>>()?;
+    (!pids.is_empty()).then_some(all)
+}
+
+/// Resident memory of several processes; `None` if there are none, or one is gone. Cheap: nothing is added up for it.
+pub(crate) fn rss_bytes(pids: &[u32]) -> Option<u64> {
+    let of = |pid: &u32| statm_rss_bytes(&fs::read_to_string(format!("/proc/{pid}/statm")).ok()?);
+    let all = pids.iter().map(of).sum::<Option<u64>>()?;
+    (!pids.is_empty()).then_some(all)
+}
+
+fn statm_rss_bytes(statm: &str) -> Option<u64> {
+    Some(statm.split(' ').nth(1)?.parse::<u64>().ok()? * net::page_bytes())
 }
 
 /// Fields 14 and 15, counted behind the command name, which may hold spaces and brackets itself.
@@ -35,7 +52,7 @@ fn busy_ticks(stat: &str) -> u64 {
 }
 
 /// Memory of a process in bytes; PSS and anonymous memory are 0 where the kernel does not say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Memory {
     /// Resident.
     pub(crate) rss_bytes: u64,
@@ -59,8 +76,7 @@ pub(crate) fn memory(pid: u32) -> io::Result<Memory> {
         return Ok(rollup_memory(&rollup));
     }
     let statm = fs::read_to_string(format!("/proc/{pid}/statm"))?;
-    let pages: u64 = statm.split(' ').nth(1).and_then(|p| p.parse().ok()).unwrap_or(0);
-    Ok(Memory { rss_bytes: pages * net::page_bytes(), ..Memory::default() })
+    Ok(Memory { rss_bytes: statm_rss_bytes(&statm).unwrap_or(0), ..Memory::default() })
 }
 
 fn rollup_memory(rollup: &str) -> Memory {

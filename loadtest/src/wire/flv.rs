@@ -137,9 +137,9 @@ impl HttpFlv {
 
 /// What a media message tells.
 pub(crate) fn media(kind: Kind, payload: &[u8]) -> Event {
-    let video = kind == Kind::Video;
-    let picture = video && matches!(flv::inspect(kind, payload).role, Role::Key | Role::Coded);
-    Event::Message { picture, sent_ns: if picture { stamp::read(payload) } else { None } }
+    let role = if kind == Kind::Video { flv::inspect(kind, payload).role } else { Role::Other };
+    let picture = matches!(role, Role::Key | Role::Coded);
+    Event::Message { key: role == Role::Key, sent_ns: if picture { stamp::read(payload) } else { None } }
 }
 
 impl Wire for HttpFlv {
@@ -204,9 +204,9 @@ mod tests {
 
     const EXPECTED: [Event; 4] = [
         Event::Started,
-        Event::Message { picture: false, sent_ns: None },
-        Event::Message { picture: false, sent_ns: None },
-        Event::Message { picture: true, sent_ns: Some(255) },
+        Event::Message { key: false, sent_ns: None },
+        Event::Message { key: false, sent_ns: None },
+        Event::Message { key: true, sent_ns: Some(255) },
     ];
 
     proptest! {

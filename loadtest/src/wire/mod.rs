@@ -7,12 +7,12 @@ pub(crate) mod rtmp;
 /// What a player's protocol tells of the bytes it was fed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// The server agreed: from here on media comes, and a player that measures nothing may stop to parse.
+    /// The server agreed: from here on media comes.
     Started,
     /// A media message, whole.
     Message {
-        /// It is a coded picture (not a sequence header).
-        picture: bool,
+        /// It is a picture that needs no other.
+        key: bool,
         /// CLOCK_MONOTONIC nanoseconds at which the publisher sent it, if it says.
         sent_ns: Option<u64>,
     },

@@ -1,7 +1,7 @@
 //! The raw stream of `srs-load limit`: messages that carry their length, number and send time, so that a reader
 //! knows of every byte whether it is the right one.
 //!
-//! A message is `length: u32, number: u64, sent_ns: u64, picture: u8`, big endian, and a body whose bytes follow
+//! A message is `length: u32, number: u64, sent_ns: u64, key: u8`, big endian, and a body whose bytes follow
 //! from the number ([`body_byte`]). `length` counts all of it. A client gets whole messages without a gap, from
 //! the one that came first after it was accepted.
 
@@ -13,12 +13,12 @@ pub(crate) const HEAD_BYTES: usize = 21;
 const MAX_MESSAGE_BYTES: usize = 16 << 20;
 
 /// Appends a message of `bytes` bytes, or of [`HEAD_BYTES`] if that is more.
-pub(crate) fn write(out: &mut Vec<u8>, bytes: usize, number: u64, sent_ns: u64, picture: bool) {
+pub(crate) fn write(out: &mut Vec<u8>, bytes: usize, number: u64, sent_ns: u64, key: bool) {
     let bytes = bytes.clamp(HEAD_BYTES, MAX_MESSAGE_BYTES);
     out.extend_from_slice(&(bytes as u32).to_be_bytes());
     out.extend_from_slice(&number.to_be_bytes());
     out.extend_from_slice(&sent_ns.to_be_bytes());
-    out.push(u8::from(picture));
+    out.push(u8::from(key));
     out.extend((0..bytes - HEAD_BYTES).map(|i| body_byte(number, i)));
 }
 
@@ -89,7 +89,7 @@ impl Raw {
             return Ok(None);
         }
         self.at = 0;
-        Ok(Some(Event::Message { picture: self.head[20] == 1, sent_ns: Some(self.sent_ns()) }))
+        Ok(Some(Event::Message { key: self.head[20] == 1, sent_ns: Some(self.sent_ns()) }))
     }
 }
 
@@ -141,7 +141,7 @@ mod tests {
             let mut events = read(&mut raw, a)?;
             events.extend(read(&mut raw, b)?);
             let expected: Vec<Event> = (0..sizes.len())
-                .map(|n| Event::Message { picture: n % 2 == 0, sent_ns: Some(1000 + n as u64) })
+                .map(|n| Event::Message { key: n % 2 == 0, sent_ns: Some(1000 + n as u64) })
                 .collect();
             prop_assert_eq!(events, expected);
         }

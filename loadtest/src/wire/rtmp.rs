@@ -45,6 +45,12 @@ impl Caller {
         self.0.write_media(kind, WireTime(ms), payload);
         out.append(&mut self.0.take_output());
     }
+
+    /// Appends what a client says that goes in good order.
+    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
+        self.0.finish();
+        out.append(&mut self.0.take_output());
+    }
 }
 
 impl Wire for Caller {
@@ -164,9 +170,9 @@ mod tests {
         for step in [1, 7, 1000, 1 << 20] {
             let (result, events) = meet(step, &bytes);
             assert_eq!(result, Ok(()), "cut at {step}");
-            let other = Event::Message { picture: false, sent_ns: None };
-            let picture = Event::Message { picture: true, sent_ns: None };
-            assert_eq!(events, [Event::Started, other, other, picture], "cut at {step}");
+            let other = Event::Message { key: false, sent_ns: None };
+            let key = Event::Message { key: true, sent_ns: None };
+            assert_eq!(events, [Event::Started, other, other, key], "cut at {step}");
         }
     }
 
