@@ -46,7 +46,7 @@ pub async fn serve(shard: &Rc<Shard>, client: &Rc<Client>, api_port: bool) {
                 let mut out = Vec::new();
                 Response::text(error.status()).write(Exchange::BROKEN, &mut out);
                 http.send(out.into()).await;
-                log::debug!("client {} {}: {error}", client.id, client.conn().peer());
+                client.note_detail(error);
                 return client.note_reason(CloseReason::BadRequest);
             }
         };

@@ -290,12 +290,7 @@ impl RtmpConn<'_> {
     }
 
     fn leave_with(&mut self, error: &SessionError) {
-        log::info!(
-            "client {} {}: {error} (state {})",
-            self.client.id,
-            self.client.conn().peer(),
-            self.session.state().name()
-        );
+        self.client.note_detail(format_args!("{error}, state {}", self.session.state().name()));
         self.client.kick(CloseReason::ProtocolError);
     }
 }
