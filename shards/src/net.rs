@@ -10,7 +10,7 @@ use crate::listen::{BACKLOG, Bound};
 use bytes::Bytes;
 use futures_lite::io::{AsyncRead, AsyncWrite};
 use glommio::net::{TcpListener, TcpStream};
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -26,6 +26,8 @@ pub const SCRATCH_BYTES: usize = 64 << 10;
 /// The first pause after a failed `accept`; it doubles up to [`ACCEPT_PAUSE_MAX`].
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// A peer that is asked whether it is there has at least this before it is asked again (the kernel's least).
+const KEEPALIVE_MIN: Duration = Duration::from_secs(1);
 /// The kernel refuses a `sendmsg` with more slices than this (UIO_MAXIOV) with EMSGSIZE.
 const SLICES_MAX: usize = 1024;
 /// How long [`TcpConn::linger_close`] waits for the peer to close.
@@ -142,7 +144,8 @@ pub struct TcpTuning {
     pub nodelay: Option<bool>,
     /// TCP_NOTSENT_LOWAT in bytes: bounds what the kernel keeps for a client that stops reading.
     pub notsent_lowat: Option<u32>,
-    /// TCP_USER_TIMEOUT: unacknowledged data older than this ends the connection.
+    /// TCP_USER_TIMEOUT: unacknowledged data older than this ends the connection. A peer to whom nothing is sent
+    /// is asked from a third of it on, every sixth, whether it is there, and ended when it does not say so.
     pub user_timeout: Option<Duration>,
     /// SO_SNDBUF in bytes.
     pub sndbuf: Option<usize>,
@@ -304,7 +307,11 @@ impl TcpConn {
         let socket = SockRef::from(&fd);
         let _ = tuning.nodelay.map(|on| socket.set_tcp_nodelay(on));
         let _ = tuning.notsent_lowat.map(|bytes| socket.set_tcp_notsent_lowat(bytes));
-        let _ = tuning.user_timeout.map(|limit| socket.set_tcp_user_timeout(Some(limit)));
+        let _ = tuning.user_timeout.map(|limit| {
+            let (idle, again) = ((limit / 3).max(KEEPALIVE_MIN), (limit / 6).max(KEEPALIVE_MIN));
+            socket.set_tcp_user_timeout(Some(limit))?;
+            socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle).with_interval(again))
+        });
         let _ = tuning.sndbuf.map(|bytes| socket.set_send_buffer_size(bytes));
     }
 }

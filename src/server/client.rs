@@ -213,7 +213,7 @@ impl Client {
         self.deadline.set(at_ms.map(|at| (at, reason)));
     }
 
-    /// How long one message may take to be sent.
+    /// How long one message may take to be sent, and a silent peer to say that it is there.
     pub fn set_send_timeout(&self, limit: Duration) {
         self.send_timeout_ms.set(limit.as_millis() as u64);
         self.outlet.conn.tune(&TcpTuning { user_timeout: Some(limit), ..TcpTuning::default() });
