@@ -76,10 +76,13 @@ fn srs_families(out: &mut Exposition, context: &ApiContext<'_>, shards: &[ShardS
 
 fn shard_families(out: &mut Exposition, shards: &[ShardSnapshot]) {
     type Field = (&'static str, Kind, &'static str, fn(&ShardSnapshot) -> Value);
-    let fields: [Field; 13] = [
+    let fields: [Field; 14] = [
         ("srs_shard_connections", Kind::Gauge, "Open connections.", |s| s.counters.connections.into()),
         ("srs_shard_connections_total", Kind::Counter, "Connections accepted.", |s| {
             s.counters.connections_total.into()
+        }),
+        ("srs_shard_accept_errors_total", Kind::Counter, "Failed attempts to accept a connection.", |s| {
+            s.counters.accept_errors.into()
         }),
         ("srs_shard_clients", Kind::Gauge, "Clients that play or publish.", |s| s.counters.clients.into()),
         ("srs_shard_receive_bytes_total", Kind::Counter, "Bytes received.", |s| s.counters.recv_bytes.into()),

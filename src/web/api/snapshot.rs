@@ -303,6 +303,8 @@ pub struct ShardCounters {
     pub connections: u64,
     /// Connections accepted.
     pub connections_total: u64,
+    /// Attempts to accept one that failed.
+    pub accept_errors: u64,
     /// Open connections that play or publish.
     pub clients: u64,
     /// Clients that ever played or published.
