@@ -230,9 +230,12 @@ impl HttpConn<'_> {
             return exchange.keep_alive.into();
         }
         if self.shard.hub.borrow().is_full() {
-            self.client.note_reason(CloseReason::MemoryBudget);
+            let reason = CloseReason::MemoryBudget;
+            self.client.note_detail(self.shard.process.feed_memory_reached());
+            self.client.note_reason(reason);
             let last = Exchange { keep_alive: false, ..exchange };
-            return self.respond(&Response::text(503), last).await.into();
+            let refused = Response::new(503, "text/plain; charset=utf-8", reason.as_str());
+            return self.respond(&refused, last).await.into();
         }
         let header = |name| request.headers.value(name).unwrap_or_default().to_owned();
         let about = About {

@@ -179,7 +179,9 @@ impl RtmpConn<'_> {
     fn play(&mut self, request: &PlayRequest) {
         let Some(vhost) = self.resolve(&request.name) else { return };
         if self.shard.hub.borrow().is_full() {
-            return self.refuse(Refusal::Denied("out of memory for media"), CloseReason::MemoryBudget);
+            self.client.note_detail(self.shard.process.feed_memory_reached());
+            let reason = CloseReason::MemoryBudget;
+            return self.refuse(Refusal::Denied(reason.as_str()), reason);
         }
         let about = self.about(&vhost, &request.name, ClientKind::Play, Some(FeedFormat::Rtmp));
         self.session.accept_play();
@@ -196,7 +198,9 @@ impl RtmpConn<'_> {
         crate::faults::in_connection(&name.stream);
         let vhost = self.shard.process.vhost(&name.vhost).cloned();
         if vhost.is_none() {
-            self.refuse(Refusal::Denied("no such vhost"), CloseReason::VhostUnknown);
+            self.client.note_detail(&name.vhost);
+            let reason = CloseReason::VhostUnknown;
+            self.refuse(Refusal::Denied(reason.as_str()), reason);
         }
         vhost
     }
