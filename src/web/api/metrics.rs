@@ -96,12 +96,18 @@ fn shard_families(out: &mut Exposition, shards: &[ShardSnapshot]) {
         ("srs_shard_tick_seconds", Kind::Gauge, "Step at which the pumps run, 0 is every turn.", |s| {
             seconds(s.counters.tick_ms.into()).into()
         }),
-        ("srs_shard_loop_stalls_total", Kind::Counter, "Turns that took longer than they may.", |s| {
-            s.counters.loop_stalls.into()
-        }),
-        ("srs_shard_loop_stall_max_seconds", Kind::Gauge, "The longest turn since start.", |s| {
-            (s.counters.loop_stall_max_us as f64 / 1e6).into()
-        }),
+        (
+            "srs_shard_loop_stalls_total",
+            Kind::Counter,
+            "Turns that took longer than they may, or came late.",
+            |s| s.counters.loop_stalls.into(),
+        ),
+        (
+            "srs_shard_loop_stall_max_seconds",
+            Kind::Gauge,
+            "The longest turn, or delay of one, since start.",
+            |s| (s.counters.loop_stall_max_us as f64 / 1e6).into(),
+        ),
         ("srs_shard_busy_ratio", Kind::Gauge, "Share of the last 250 ms at work.", |s| {
             (f64::from(s.counters.busy_permille) / 1000.0).into()
         }),
