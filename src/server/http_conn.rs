@@ -22,6 +22,7 @@ use bytes::Bytes;
 use shards::ShardId;
 use shards::ask::ASK_LIMIT;
 use shards::file::ReadFile;
+use std::io::ErrorKind;
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError};
 use std::time::UNIX_EPOCH;
@@ -266,7 +267,17 @@ impl HttpConn<'_> {
         if !found.is_file() {
             return None;
         }
-        let open = ReadFile::open(&file.path).await.ok()?;
+        let open = match ReadFile::open(&file.path).await {
+            Ok(open) => open,
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
+                return None;
+            }
+            Err(error) => {
+                // It is there: out of descriptors, most likely. The client may try again.
+                self.shard.tell_unreadable(&file.path, &error);
+                return Some(self.respond(&Response::text(503), exchange).await);
+            }
+        };
         let length = open.length().await.ok()?;
         let modified =
             found.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();

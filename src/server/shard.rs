@@ -17,6 +17,8 @@ use crate::web::api::snapshot::ClientId;
 use shards::{Awake, Class, Control, Ctx, Listener, Next, Service, ShardId, TcpConn, TcpTuning};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -56,6 +58,8 @@ pub struct Shard {
     awake: RefCell<Option<Awake>>,
     /// For each reason: connections that ended before they were anything's viewer or publisher.
     strays: [Throttle; CloseReason::ALL.len()],
+    /// Files that are there and cannot be opened.
+    unreadable: Throttle,
     listeners: RefCell<Vec<(&'static str, Listener)>>,
     stop: Signal,
 }
@@ -118,6 +122,7 @@ impl Shard {
             next_client: Cell::new(100),
             awake: RefCell::default(),
             strays: std::array::from_fn(|_| Throttle::new()),
+            unreadable: Throttle::new(),
             listeners: RefCell::default(),
             stop: Signal::default(),
             ctx,
@@ -183,6 +188,13 @@ impl Shard {
         let repeats = self.strays.get(reason.index()).and_then(|strays| strays.admit(Instant::now()));
         if let Some(repeats) = repeats {
             log::log!(stray_level(reason), "{}{repeats}", line());
+        }
+    }
+
+    /// A file that is there cannot be opened.
+    pub fn tell_unreadable(&self, file: &Path, error: &io::Error) {
+        if let Some(repeats) = self.unreadable.admit(Instant::now()) {
+            log::warn!("{}: cannot be opened: {error}{repeats}", file.display());
         }
     }
 
