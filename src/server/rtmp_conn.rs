@@ -195,7 +195,10 @@ impl RtmpConn<'_> {
     /// The vhost of a stream; None if the client was refused.
     fn resolve(&mut self, name: &StreamName) -> Option<Arc<VhostPlan>> {
         #[cfg(feature = "fault-injection")]
-        crate::faults::in_connection(&name.stream);
+        {
+            crate::faults::in_connection(&name.stream);
+            crate::faults::stall(&name.stream, self.shard.ctx.me().0);
+        }
         let vhost = self.shard.process.vhost(&name.vhost).cloned();
         if vhost.is_none() {
             self.client.note_detail(&name.vhost);
