@@ -15,6 +15,8 @@ NEEDS=(
     rtmpdump:rtmpdump
     gst-launch-1.0:gstreamer1.0-tools
     chromium:chromium
+    faketime:faketime
+    prlimit:util-linux
     python3:python3
 )
 # Elements of GStreamer that the tests use, each with its package.
@@ -114,7 +116,7 @@ echo "Rust $(rustc --version | cut -d' ' -f2), ffmpeg $(ffmpeg -version | sed -n
 step cargo fmt --all --check
 step cargo clippy --workspace --all-targets -- -D warnings
 step env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
-# Everything with the panics on demand that one test needs: one build less than testing both ways.
+# Everything with the panics and stalls on demand that two tests need: one build less than testing both ways.
 step cargo test --workspace --no-fail-fast --features srs-shard/fault-injection
 
 if [ "${#FAILED[@]}" -gt 0 ]; then

@@ -9,9 +9,10 @@ pub struct Counters {
     pub turns: Cell<u64>,
     /// Heartbeats that fired: no turn had come for the heartbeat's period, or the service's next wish was due.
     pub heartbeats: Cell<u64>,
-    /// Turns (or one peer's mail) that took longer than [`crate::executor::TURN_LIMIT`].
+    /// Turns (or one peer's mail) that took longer than [`crate::executor::TURN_LIMIT`], and turns that came later than
+    /// [`crate::executor::LATE_LIMIT`].
     pub loop_stalls: Cell<u64>,
-    /// The longest turn yet, in µs.
+    /// The longest turn yet, or the longest wait for one that was due, in µs.
     pub longest_turn_us: Cell<u64>,
     /// Panics caught in tasks and handlers.
     pub panics: Cell<u64>,

@@ -39,6 +39,11 @@ pub const HEARTBEAT_BUSY: Duration = Duration::from_millis(25);
 pub const HEARTBEAT_IDLE: Duration = Duration::from_millis(250);
 /// A turn that takes longer is counted as a loop stall.
 pub const TURN_LIMIT: Duration = Duration::from_millis(2);
+/// A turn that comes so long after the heartbeat should have brought it is counted as a loop stall, too: the shard's
+/// thread stood still, in a task or off its core. Less than that is what the scheduler of a busy machine does.
+pub const LATE_LIMIT: Duration = Duration::from_millis(100);
+/// From here on that is told in the log as well; so at most once a second.
+const LATE_TOLD: Duration = Duration::from_secs(1);
 /// glommio's default of 100 ms lets a busy low-share queue delay media by that much.
 const PREEMPT: Duration = Duration::from_millis(2);
 /// Deep enough that thousands of armed reads are handed to the kernel in few system calls, and that the kernel
@@ -116,6 +121,8 @@ struct Shard<M> {
     turn_waker: RefCell<Option<Waker>>,
     awake: Rc<Cell<u32>>,
     heartbeat: RefCell<Heartbeat>,
+    /// When the heartbeat brings the next turn, if nothing does before.
+    due: Cell<Option<Instant>>,
 }
 
 /// The deadline that a turn pushes on, and those behind it: the heartbeat's own task can be left lying, too.
@@ -224,6 +231,7 @@ async fn live<S: Service>(
         turn_waker: RefCell::default(),
         awake: Rc::default(),
         heartbeat: RefCell::new(Heartbeat::new(HEARTBEAT_IDLE)),
+        due: Cell::new(None),
     }));
     if seat.heartbeat {
         // Armed before anything else: from here on no lost wake-up is for ever.
@@ -290,6 +298,7 @@ async fn run_turns<S: Service>(ctx: Ctx<S::Msg>, service: Rc<S>) {
         })
         .await;
         let began = Instant::now();
+        ctx.note_lateness(began);
         let next = ctx.isolate("a turn", || service.on_turn(began)).unwrap_or(Next::Idle);
         ctx.flush();
         add(&ctx.0.counters.turns, 1);
@@ -468,16 +477,32 @@ impl<M: Send + 'static> Ctx<M> {
             Next::Now | Next::Idle => period,
         };
         self.0.heartbeat.borrow_mut().push_on(first, period);
+        self.0.due.set(Some(Instant::now() + first));
+    }
+
+    fn note_lateness(&self, now: Instant) {
+        let late = self.0.due.take().map_or(Duration::ZERO, |due| now.saturating_duration_since(due));
+        if late < LATE_LIMIT {
+            return;
+        }
+        add(&self.0.counters.loop_stalls, 1);
+        self.note_longest(late);
+        if late >= LATE_TOLD {
+            log::warn!("shard {} stood still for {:.1} s", self.0.me, late.as_secs_f64());
+        }
     }
 
     fn note_turn_length(&self, began: Instant) {
         let took = began.elapsed();
-        let counters = &self.0.counters;
         if took > TURN_LIMIT {
-            add(&counters.loop_stalls, 1);
+            add(&self.0.counters.loop_stalls, 1);
         }
-        let us = took.as_micros() as u64;
-        counters.longest_turn_us.set(counters.longest_turn_us.get().max(us));
+        self.note_longest(took);
+    }
+
+    fn note_longest(&self, took: Duration) {
+        let longest = &self.0.counters.longest_turn_us;
+        longest.set(longest.get().max(took.as_micros() as u64));
     }
 }
 

@@ -10,7 +10,7 @@ use crate::listen::{BACKLOG, Bound};
 use bytes::Bytes;
 use futures_lite::io::{AsyncRead, AsyncWrite};
 use glommio::net::{TcpListener, TcpStream};
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -19,13 +19,17 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Size of the shard's one read buffer.
 pub const SCRATCH_BYTES: usize = 64 << 10;
 /// The first pause after a failed `accept`; it doubles up to [`ACCEPT_PAUSE_MAX`].
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// A shard tells that it cannot accept this often, all its listeners together.
+const ACCEPT_TOLD_EVERY: Duration = Duration::from_secs(1);
+/// A peer that is asked whether it is there has at least this before it is asked again (the kernel's least).
+const KEEPALIVE_MIN: Duration = Duration::from_secs(1);
 /// The kernel refuses a `sendmsg` with more slices than this (UIO_MAXIOV) with EMSGSIZE.
 const SLICES_MAX: usize = 1024;
 /// How long [`TcpConn::linger_close`] waits for the peer to close.
@@ -34,6 +38,8 @@ pub const LINGER: Duration = Duration::from_secs(1);
 pub const LINGER_BYTES: usize = 64 << 10;
 
 thread_local! {
+    /// When this shard last told that it cannot accept, and its count of failures then.
+    static ACCEPT_TOLD: Cell<Option<(Instant, u64)>> = const { Cell::new(None) };
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_BYTES]);
 }
 
@@ -89,12 +95,25 @@ impl Listener {
                 Err(_) if self.inner.stopped.get() => return None,
                 Err(error) => {
                     add(&self.inner.counters.accept_errors, 1);
-                    log::warn!("accept on {} failed: {error}; trying again in {pause:?}", self.inner.at);
+                    self.tell(&error.into(), pause);
                     glommio::timer::Timer::new(pause).await;
                     pause = (pause * 2).min(ACCEPT_PAUSE_MAX);
                 }
             }
         }
+    }
+
+    /// Once a second, however many addresses and attempts: all fail for the same reason.
+    fn tell(&self, error: &io::Error, pause: Duration) {
+        let (now, failures) = (Instant::now(), self.inner.counters.accept_errors.get());
+        let told = ACCEPT_TOLD.get();
+        if told.is_some_and(|(at, _)| now.saturating_duration_since(at) < ACCEPT_TOLD_EVERY) {
+            return;
+        }
+        ACCEPT_TOLD.set(Some((now, failures)));
+        let more = failures.wrapping_sub(told.map_or(0, |(_, before)| before)).saturating_sub(1);
+        let more = if more > 0 { format!(" (and {more} more like it)") } else { String::new() };
+        log::warn!("accept on {} failed: {error}; trying again in {pause:?}{more}", self.inner.at);
     }
 
     /// Stops listening: the accept that waits ends. Connections that were complete but not yet accepted are
@@ -142,7 +161,8 @@ pub struct TcpTuning {
     pub nodelay: Option<bool>,
     /// TCP_NOTSENT_LOWAT in bytes: bounds what the kernel keeps for a client that stops reading.
     pub notsent_lowat: Option<u32>,
-    /// TCP_USER_TIMEOUT: unacknowledged data older than this ends the connection.
+    /// TCP_USER_TIMEOUT: unacknowledged data older than this ends the connection. A peer to whom nothing is sent
+    /// is asked from a third of it on, every sixth, whether it is there, and ended when it does not say so.
     pub user_timeout: Option<Duration>,
     /// SO_SNDBUF in bytes.
     pub sndbuf: Option<usize>,
@@ -304,7 +324,11 @@ impl TcpConn {
         let socket = SockRef::from(&fd);
         let _ = tuning.nodelay.map(|on| socket.set_tcp_nodelay(on));
         let _ = tuning.notsent_lowat.map(|bytes| socket.set_tcp_notsent_lowat(bytes));
-        let _ = tuning.user_timeout.map(|limit| socket.set_tcp_user_timeout(Some(limit)));
+        let _ = tuning.user_timeout.map(|limit| {
+            let (idle, again) = ((limit / 3).max(KEEPALIVE_MIN), (limit / 6).max(KEEPALIVE_MIN));
+            socket.set_tcp_user_timeout(Some(limit))?;
+            socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle).with_interval(again))
+        });
         let _ = tuning.sndbuf.map(|bytes| socket.set_send_buffer_size(bytes));
     }
 }

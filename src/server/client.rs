@@ -17,6 +17,7 @@ use crate::web::api::snapshot::{ClientId, ClientKind, FeedFormat};
 use bytes::Bytes;
 use shards::{Class, Sent, TcpConn, TcpTuning};
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
@@ -100,6 +101,8 @@ pub struct Client {
     parked_since_ms: Cell<u64>,
     send_timeout_ms: Cell<u64>,
     reason: Cell<Option<CloseReason>>,
+    /// What was wrong, where the reason alone does not say it.
+    detail: RefCell<Option<Box<str>>>,
     deadline: Cell<Option<(u64, CloseReason)>>,
     viewer: Cell<Option<ViewerId>>,
     source: Cell<Option<SourceId>>,
@@ -125,6 +128,7 @@ impl Client {
             parked_since_ms: Cell::new(0),
             send_timeout_ms: Cell::new(30_000),
             reason: Cell::new(None),
+            detail: RefCell::default(),
             deadline: Cell::new(None),
             viewer: Cell::new(None),
             source: Cell::new(None),
@@ -192,6 +196,13 @@ impl Client {
         }
     }
 
+    /// What was wrong, for its line in the log; call it before the reason is noted.
+    pub fn note_detail(&self, detail: impl fmt::Display) {
+        if self.reason.get().is_none() {
+            *self.detail.borrow_mut() = Some(detail.to_string().into());
+        }
+    }
+
     /// Whether it is to end.
     pub fn is_closing(&self) -> bool {
         self.reason.get().is_some()
@@ -202,7 +213,7 @@ impl Client {
         self.deadline.set(at_ms.map(|at| (at, reason)));
     }
 
-    /// How long one message may take to be sent.
+    /// How long one message may take to be sent, and a silent peer to say that it is there.
     pub fn set_send_timeout(&self, limit: Duration) {
         self.send_timeout_ms.set(limit.as_millis() as u64);
         self.outlet.conn.tune(&TcpTuning { user_timeout: Some(limit), ..TcpTuning::default() });
@@ -467,8 +478,9 @@ pub fn summary(client: &Client, protocol: &str, now_ms: u64) -> String {
         format!("{} {format} {}/{}/{}", about.kind.as_str(), about.vhost, about.app, about.stream)
     });
     let (worst_ms, jumps) = client.view.get();
+    let detail = client.detail.borrow().as_ref().map_or(String::new(), |detail| format!(" ({detail})"));
     format!(
-        "client {} {protocol} {} {}: {} after {:.1} s, recv {} sent {} bytes, worst lag {worst_ms} ms, jumps {jumps}",
+        "client {} {protocol} {} {}: {}{detail} after {:.1} s, recv {} sent {} bytes, worst lag {worst_ms} ms, jumps {jumps}",
         client.id,
         client.outlet.conn.peer(),
         who.as_deref().unwrap_or("-"),

@@ -22,6 +22,7 @@ use bytes::Bytes;
 use shards::ShardId;
 use shards::ask::ASK_LIMIT;
 use shards::file::ReadFile;
+use std::io::ErrorKind;
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError};
 use std::time::UNIX_EPOCH;
@@ -46,7 +47,7 @@ pub async fn serve(shard: &Rc<Shard>, client: &Rc<Client>, api_port: bool) {
                 let mut out = Vec::new();
                 Response::text(error.status()).write(Exchange::BROKEN, &mut out);
                 http.send(out.into()).await;
-                log::debug!("client {} {}: {error}", client.id, client.conn().peer());
+                client.note_detail(error);
                 return client.note_reason(CloseReason::BadRequest);
             }
         };
@@ -230,9 +231,12 @@ impl HttpConn<'_> {
             return exchange.keep_alive.into();
         }
         if self.shard.hub.borrow().is_full() {
-            self.client.note_reason(CloseReason::MemoryBudget);
+            let reason = CloseReason::MemoryBudget;
+            self.client.note_detail(self.shard.process.feed_memory_reached());
+            self.client.note_reason(reason);
             let last = Exchange { keep_alive: false, ..exchange };
-            return self.respond(&Response::text(503), last).await.into();
+            let refused = Response::new(503, "text/plain; charset=utf-8", reason.as_str());
+            return self.respond(&refused, last).await.into();
         }
         let header = |name| request.headers.value(name).unwrap_or_default().to_owned();
         let about = About {
@@ -263,7 +267,17 @@ impl HttpConn<'_> {
         if !found.is_file() {
             return None;
         }
-        let open = ReadFile::open(&file.path).await.ok()?;
+        let open = match ReadFile::open(&file.path).await {
+            Ok(open) => open,
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
+                return None;
+            }
+            Err(error) => {
+                // It is there: out of descriptors, most likely. The client may try again.
+                self.shard.tell_unreadable(&file.path, &error);
+                return Some(self.respond(&Response::text(503), exchange).await);
+            }
+        };
         let length = open.length().await.ok()?;
         let modified =
             found.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();

@@ -136,6 +136,11 @@ impl Process {
         self.connections.load(Ordering::Relaxed)
     }
 
+    /// Why a viewer is refused, for the log.
+    pub fn feed_memory_reached(&self) -> String {
+        format!("feed_memory of {} MiB reached", self.feed_memory_bytes >> 20)
+    }
+
     /// How ids are written.
     pub fn id_style(&self) -> IdStyle {
         if self.config.http_api.string_ids { IdStyle::String } else { IdStyle::Numeric }

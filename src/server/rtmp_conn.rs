@@ -179,7 +179,9 @@ impl RtmpConn<'_> {
     fn play(&mut self, request: &PlayRequest) {
         let Some(vhost) = self.resolve(&request.name) else { return };
         if self.shard.hub.borrow().is_full() {
-            return self.refuse(Refusal::Denied("out of memory for media"), CloseReason::MemoryBudget);
+            self.client.note_detail(self.shard.process.feed_memory_reached());
+            let reason = CloseReason::MemoryBudget;
+            return self.refuse(Refusal::Denied(reason.as_str()), reason);
         }
         let about = self.about(&vhost, &request.name, ClientKind::Play, Some(FeedFormat::Rtmp));
         self.session.accept_play();
@@ -193,10 +195,15 @@ impl RtmpConn<'_> {
     /// The vhost of a stream; None if the client was refused.
     fn resolve(&mut self, name: &StreamName) -> Option<Arc<VhostPlan>> {
         #[cfg(feature = "fault-injection")]
-        crate::faults::in_connection(&name.stream);
+        {
+            crate::faults::in_connection(&name.stream);
+            crate::faults::stall(&name.stream, self.shard.ctx.me().0);
+        }
         let vhost = self.shard.process.vhost(&name.vhost).cloned();
         if vhost.is_none() {
-            self.refuse(Refusal::Denied("no such vhost"), CloseReason::VhostUnknown);
+            self.client.note_detail(&name.vhost);
+            let reason = CloseReason::VhostUnknown;
+            self.refuse(Refusal::Denied(reason.as_str()), reason);
         }
         vhost
     }
@@ -290,12 +297,7 @@ impl RtmpConn<'_> {
     }
 
     fn leave_with(&mut self, error: &SessionError) {
-        log::info!(
-            "client {} {}: {error} (state {})",
-            self.client.id,
-            self.client.conn().peer(),
-            self.session.state().name()
-        );
+        self.client.note_detail(format_args!("{error}, state {}", self.session.state().name()));
         self.client.kick(CloseReason::ProtocolError);
     }
 }

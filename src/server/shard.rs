@@ -5,9 +5,9 @@ use super::messages::Msg;
 use super::process::{Process, VhostPlan};
 use super::signal::Signal;
 use super::{demo, http_conn, rtmp_conn, snapshot};
-use crate::logging::Throttle;
+use crate::logging::{Repeats, Throttle};
 use crate::stats::rates::{Rate, STEP_MS};
-use crate::stats::reason::{CloseReason, Tally};
+use crate::stats::reason::{CloseReason, Reason, Tally};
 use crate::stream::cadence::{AutoCadence, SAMPLE_MS};
 use crate::stream::encode::Format;
 use crate::stream::hub::{Event, Hub};
@@ -17,6 +17,8 @@ use crate::web::api::snapshot::ClientId;
 use shards::{Awake, Class, Control, Ctx, Listener, Next, Service, ShardId, TcpConn, TcpTuning};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -54,8 +56,10 @@ pub struct Shard {
     rates_ms: Cell<u64>,
     next_client: Cell<u64>,
     awake: RefCell<Option<Awake>>,
-    /// Connections refused because there are too many.
-    refusals: Throttle,
+    /// For each reason: connections that ended before they were anything's viewer or publisher.
+    strays: [Throttle; CloseReason::ALL.len()],
+    /// Files that are there and cannot be opened.
+    unreadable: Throttle,
     listeners: RefCell<Vec<(&'static str, Listener)>>,
     stop: Signal,
 }
@@ -117,7 +121,8 @@ impl Shard {
             // As in SRS ids begin somewhere above 100.
             next_client: Cell::new(100),
             awake: RefCell::default(),
-            refusals: Throttle::new(),
+            strays: std::array::from_fn(|_| Throttle::new()),
+            unreadable: Throttle::new(),
             listeners: RefCell::default(),
             stop: Signal::default(),
             ctx,
@@ -138,10 +143,10 @@ impl Shard {
     pub fn admit(self: &Rc<Self>, conn: TcpConn) -> Option<Rc<Client>> {
         let Some(place) = self.process.enter() else {
             self.counters.borrow_mut().closes.add(CloseReason::MaxConnections);
-            if let Some(repeats) = self.refusals.admit(Instant::now()) {
-                let most = self.process.max_connections;
-                log::warn!("{} refused: max_connections {most} reached{repeats}", conn.peer());
-            }
+            let most = self.process.max_connections;
+            self.tell_stray(CloseReason::MaxConnections, || {
+                format!("{} refused: max_connections {most} reached", conn.peer())
+            });
             return None;
         };
         let bits = ClientId::shard_bits(self.ctx.shards());
@@ -166,14 +171,31 @@ impl Shard {
             let ended = &mut totals.vhosts.entry(vhost).or_default().ended;
             *ended = (ended.0 + client.recv_bytes(), ended.1 + client.sent_bytes());
         }
-        let line = summary(client, protocol, self.now_ms());
-        if client.about(|_| ()).is_some() || !reason.is_ordinary() {
-            totals.clients += u64::from(client.about(|_| ()).is_some());
-            log::info!("{line}");
+        let line = || summary(client, protocol, self.now_ms());
+        if client.about(|_| ()).is_some() {
+            totals.clients += 1;
+            log::info!("{}", line());
+        } else if reason.is_ordinary() {
+            log::debug!("{}", line());
         } else {
-            log::debug!("{line}");
+            self.tell_stray(reason, line);
         }
         self.ctx.kick();
+    }
+
+    /// Connections that never played nor published may come by the thousand: one line per reason and second.
+    fn tell_stray(&self, reason: CloseReason, line: impl FnOnce() -> String) {
+        let repeats = self.strays.get(reason.index()).and_then(|strays| strays.admit(Instant::now()));
+        if let Some(repeats) = repeats {
+            log::log!(stray_level(reason), "{}{repeats}", line());
+        }
+    }
+
+    /// A file that is there cannot be opened.
+    pub fn tell_unreadable(&self, file: &Path, error: &io::Error) {
+        if let Some(repeats) = self.unreadable.admit(Instant::now()) {
+            log::warn!("{}: cannot be opened: {error}{repeats}", file.display());
+        }
     }
 
     /// A client views a stream from here on. `opening` (RTMP's answer, HTTP's head) goes out before any media.
@@ -251,11 +273,10 @@ impl Shard {
             self.rates_ms.set(now_ms);
             self.take_rates(now_ms);
         }
-        if let Some(repeats) = self.refusals.leftover(Instant::now()) {
-            log::warn!(
-                "connections refused: max_connections {} reached{repeats}",
-                self.process.max_connections
-            );
+        for (reason, strays) in CloseReason::ALL.iter().zip(&self.strays) {
+            if let Some(Repeats(more)) = strays.leftover(Instant::now()) {
+                log::log!(stray_level(*reason), "connections: {reason} ({more} more)");
+            }
         }
         let live = self.hub.borrow().is_live() || !self.clients.borrow().is_empty();
         let mut awake = self.awake.borrow_mut();
@@ -321,6 +342,14 @@ impl Shard {
                 self.serve_conn(name, conn);
             }
         }
+    }
+}
+
+/// Where a limit of ours is reached the operator may have to act; what peers do is their business.
+fn stray_level(reason: CloseReason) -> log::Level {
+    match reason {
+        CloseReason::MaxConnections | CloseReason::MemoryBudget => log::Level::Warn,
+        _ => log::Level::Info,
     }
 }
 

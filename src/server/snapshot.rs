@@ -229,6 +229,7 @@ fn counters(shard: &Shard) -> ShardCounters {
     ShardCounters {
         connections: clients.len() as u64,
         connections_total: engine.accepted.get(),
+        accept_errors: engine.accept_errors.get(),
         clients: known,
         clients_total: totals.clients + known,
         recv_bytes,

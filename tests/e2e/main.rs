@@ -9,7 +9,6 @@ mod api;
 mod duplicates;
 mod gstreamer;
 mod http_odds;
-mod isolation;
 mod late_viewers;
 mod republish;
 mod rtmpdump;

@@ -6,6 +6,9 @@
 pub mod chromium;
 pub mod clip;
 pub mod http;
+pub mod log;
+pub mod memory;
+pub mod neighbour;
 pub mod packets;
 pub mod player;
 pub mod server;

@@ -1,6 +1,7 @@
 //! An RTMP player of our own, for what real ones don't tell: when each message came.
 
-use super::PATIENCE;
+use super::server::Server;
+use super::{PATIENCE, wait_for};
 use srs_shard::formats::flv::{Role as TagRole, inspect};
 use srs_shard::formats::message::{Kind, Message};
 use srs_shard::rtmp::client::{ClientConfig, ClientEvent, ClientSession, Role, Step};
@@ -20,8 +21,15 @@ pub fn connect(url: &str, role: Role) -> (TcpStream, ClientSession) {
 /// The same; what went wrong, otherwise.
 pub fn try_connect(url: &str, role: Role) -> Result<(TcpStream, ClientSession), String> {
     let parsed = ClientUrl::parse(url).expect("a URL");
-    let mut stream = TcpStream::connect((parsed.host.as_str(), parsed.port)).map_err(|e| e.to_string())?;
+    let stream = TcpStream::connect((parsed.host.as_str(), parsed.port)).map_err(|e| e.to_string())?;
     stream.set_read_timeout(Some(PATIENCE)).expect("a socket option");
+    let session = introduce(&stream, url, role)?;
+    Ok((stream, session))
+}
+
+/// The same over a connection of the caller's.
+pub fn introduce(mut stream: &TcpStream, url: &str, role: Role) -> Result<ClientSession, String> {
+    let parsed = ClientUrl::parse(url).expect("a URL");
     let mut session = ClientSession::new(Arc::new(ClientConfig::new(&parsed, role)), 7);
     let mut buffer = [0; 4096];
     stream.write_all(&session.take_output()).map_err(|e| e.to_string())?;
@@ -40,7 +48,7 @@ pub fn try_connect(url: &str, role: Role) -> Result<(TcpStream, ClientSession), 
         }
         stream.write_all(&session.take_output()).map_err(|e| e.to_string())?;
     }
-    Ok((stream, session))
+    Ok(session)
 }
 
 /// A player in a thread of its own, which notes when what came.
@@ -57,6 +65,12 @@ pub struct Came {
 }
 
 impl Came {
+    /// Coded sound.
+    pub fn is_sound(&self) -> bool {
+        let role = inspect(self.message.kind, &self.message.payload).role;
+        self.message.kind == Kind::Audio && matches!(role, TagRole::Key | TagRole::Coded)
+    }
+
     /// A coded picture.
     pub fn is_picture(&self) -> bool {
         let role = inspect(self.message.kind, &self.message.payload).role;
@@ -98,6 +112,29 @@ impl Player {
             }
         });
         Player { stream: copy, events }
+    }
+
+    /// The same on a shard that `fits` likes; on which shard a connection lands is the kernel's choice.
+    pub fn start_where(server: &Server, stream: &str, fits: impl Fn(u16) -> bool) -> Player {
+        loop {
+            let before: Vec<u64> = server.clients_of(stream).iter().map(|client| client.id).collect();
+            let player = Player::start(&server.rtmp(stream));
+            let mine = wait_for("a new player", || {
+                server.clients_of(stream).into_iter().find(|client| !before.contains(&client.id))
+            });
+            if fits(mine.shard) {
+                return player;
+            }
+            drop(player);
+            wait_for("it to leave", || {
+                (!server.clients_of(stream).iter().any(|client| client.id == mine.id)).then_some(())
+            });
+        }
+    }
+
+    /// Forgets what has come so far.
+    pub fn skip(&self) {
+        while self.events.try_recv().is_ok() {}
     }
 
     /// What comes until `enough` says so. Panics if the stream ends, or nothing comes for long.

@@ -20,13 +20,29 @@ pub struct Setup {
     tables: String,
     remux: String,
     api: String,
+    wrapper: Vec<String>,
+    environment: Vec<(String, String)>,
 }
 
 impl Setup {
     /// All services on, no demo.
     pub fn new(shards: u16) -> Setup {
         let nothing = String::new;
-        Setup { shards, top: nothing(), tables: nothing(), remux: nothing(), api: nothing() }
+        let (wrapper, environment) = (Vec::new(), Vec::new());
+        let (top, tables, remux, api) = (nothing(), nothing(), nothing(), nothing());
+        Setup { shards, top, tables, remux, api, wrapper, environment }
+    }
+
+    /// A command that calls `exec` on what follows it.
+    pub fn under(mut self, wrapper: &[&str]) -> Setup {
+        self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
+    /// A variable of its environment.
+    pub fn env(mut self, name: &str, value: &str) -> Setup {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// Lines in `http_api`.
@@ -100,7 +116,11 @@ impl Server {
         );
         fs::write(folder.join("server.toml"), toml).expect("a configuration");
         let log = fs::File::create(folder.join("log")).expect("a log");
-        let child = Command::new(env!("CARGO_BIN_EXE_srs-shard"))
+        let words = setup.wrapper.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_srs-shard")]);
+        let words: Vec<&str> = words.collect();
+        let child = Command::new(words[0])
+            .args(&words[1..])
+            .envs(setup.environment.iter().map(|(name, value)| (name, value)))
             .arg("-c")
             .arg(folder.join("server.toml"))
             .args(["--no-pin", "--cores", &setup.shards.to_string()])
@@ -268,6 +288,23 @@ impl Server {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("its status");
         let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
         line.and_then(|text| text.split_whitespace().next()?.parse().ok()).expect("a number")
+    }
+
+    /// CPU time that it has used so far, in ms.
+    pub fn cpu_ms(&self) -> u64 {
+        let text = fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("its times");
+        // After the name in brackets: utime and stime are the 12th and 13th, in ticks of 10 ms.
+        let fields = text.rsplit_once(')').expect("a name").1.split_whitespace().skip(11).take(2);
+        fields.map(|ticks| ticks.parse::<u64>().expect("ticks") * 10).sum()
+    }
+
+    /// A counter of `/metrics`, all its labels that contain `label` together.
+    pub fn metric(&self, name: &str, label: &str) -> u64 {
+        let answer = http::get(self.api_at(), "/metrics");
+        let mine = answer.text().lines().filter(|line| {
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])) && line.contains(label)
+        });
+        mine.map(|line| line.rsplit(' ').next().and_then(|n| n.parse::<u64>().ok()).expect("a number")).sum()
     }
 
     /// Open files.

@@ -82,6 +82,11 @@ impl Tool {
         signal(self.child.id(), name);
     }
 
+    /// What it has written to standard output so far.
+    pub fn output(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.wrote).unwrap_or_default()).into_owned()
+    }
+
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("our child").is_none()
@@ -124,7 +129,7 @@ pub fn publish(ffmpeg: &str, file: &str, url: &str) -> Tool {
 
 /// The same with more options for the input.
 pub fn publish_with(ffmpeg: &str, options: &[&str], file: &str, url: &str) -> Tool {
-    let mut line = vec!["-hide_banner", "-loglevel", "error", "-re"];
+    let mut line = vec!["-hide_banner", "-loglevel", "error", "-nostats", "-progress", "pipe:1", "-re"];
     line.extend(options);
     line.extend([
         "-i",

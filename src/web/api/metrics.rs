@@ -76,10 +76,13 @@ fn srs_families(out: &mut Exposition, context: &ApiContext<'_>, shards: &[ShardS
 
 fn shard_families(out: &mut Exposition, shards: &[ShardSnapshot]) {
     type Field = (&'static str, Kind, &'static str, fn(&ShardSnapshot) -> Value);
-    let fields: [Field; 13] = [
+    let fields: [Field; 14] = [
         ("srs_shard_connections", Kind::Gauge, "Open connections.", |s| s.counters.connections.into()),
         ("srs_shard_connections_total", Kind::Counter, "Connections accepted.", |s| {
             s.counters.connections_total.into()
+        }),
+        ("srs_shard_accept_errors_total", Kind::Counter, "Failed attempts to accept a connection.", |s| {
+            s.counters.accept_errors.into()
         }),
         ("srs_shard_clients", Kind::Gauge, "Clients that play or publish.", |s| s.counters.clients.into()),
         ("srs_shard_receive_bytes_total", Kind::Counter, "Bytes received.", |s| s.counters.recv_bytes.into()),
@@ -93,12 +96,18 @@ fn shard_families(out: &mut Exposition, shards: &[ShardSnapshot]) {
         ("srs_shard_tick_seconds", Kind::Gauge, "Step at which the pumps run, 0 is every turn.", |s| {
             seconds(s.counters.tick_ms.into()).into()
         }),
-        ("srs_shard_loop_stalls_total", Kind::Counter, "Turns that took longer than they may.", |s| {
-            s.counters.loop_stalls.into()
-        }),
-        ("srs_shard_loop_stall_max_seconds", Kind::Gauge, "The longest turn since start.", |s| {
-            (s.counters.loop_stall_max_us as f64 / 1e6).into()
-        }),
+        (
+            "srs_shard_loop_stalls_total",
+            Kind::Counter,
+            "Turns that took longer than they may, or came late.",
+            |s| s.counters.loop_stalls.into(),
+        ),
+        (
+            "srs_shard_loop_stall_max_seconds",
+            Kind::Gauge,
+            "The longest turn, or delay of one, since start.",
+            |s| (s.counters.loop_stall_max_us as f64 / 1e6).into(),
+        ),
         ("srs_shard_busy_ratio", Kind::Gauge, "Share of the last 250 ms at work.", |s| {
             (f64::from(s.counters.busy_permille) / 1000.0).into()
         }),

@@ -303,6 +303,8 @@ pub struct ShardCounters {
     pub connections: u64,
     /// Connections accepted.
     pub connections_total: u64,
+    /// Attempts to accept one that failed.
+    pub accept_errors: u64,
     /// Open connections that play or publish.
     pub clients: u64,
     /// Clients that ever played or published.
@@ -317,9 +319,9 @@ pub struct ShardCounters {
     pub sends: u64,
     /// Interval at which the pumps run now; 0 at the end of each turn.
     pub tick_ms: u32,
-    /// Turns that took longer than they may.
+    /// Turns that took longer than they may, or came late.
     pub loop_stalls: u64,
-    /// The longest turn, µs.
+    /// The longest turn, or delay of one, µs.
     pub loop_stall_max_us: u64,
     /// Share of the last 250 ms that the shard was at work, in thousandths.
     pub busy_permille: u32,
