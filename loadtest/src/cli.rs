@@ -202,6 +202,9 @@ pub(crate) struct Compare {
     /// What it is compared with.
     #[arg(value_name = "OTHER")]
     pub(crate) other: String,
+    /// Run this scenario, instead of the first, against the other server: the same server in two ways, for instance.
+    #[arg(long, value_name = "SCENARIO")]
+    pub(crate) other_scenario: Option<PathBuf>,
     /// Rounds.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) rounds: u32,

@@ -17,16 +17,20 @@ use std::process::ExitCode;
 pub(crate) fn run(options: &cli::Compare) -> io::Result<ExitCode> {
     net::catch_signals();
     let scenario = Scenario::load(&options.scenario, &options.course)?;
+    let other_scenario = match &options.other_scenario {
+        Some(path) => Scenario::load(path, &options.course)?,
+        None => scenario.clone(),
+    };
     let server = Subject::parse(&options.server)?;
     let other = Subject::parse(&options.other)?.beside(&server);
     let server = server.beside(&other);
-    let few = options.few.map(|few| scenario.with_players(few));
-    if options.few.is_some_and(|few| few >= scenario.all_players()) {
+    let fewest = scenario.all_players().min(other_scenario.all_players());
+    if options.few.is_some_and(|few| few >= fewest) {
         return Err(io::Error::other("--few: must be fewer players than the scenario has"));
     }
     let mut rounds = Vec::new();
     for round in 1..=options.rounds {
-        let measure = |subject: &Subject| -> io::Result<Runs> {
+        let measure = |subject: &Subject, scenario: &Scenario| -> io::Result<Runs> {
             let one = |scenario: &Scenario| {
                 let players = scenario.all_players();
                 report::say(format_args!(
@@ -36,20 +40,27 @@ pub(crate) fn run(options: &cli::Compare) -> io::Result<ExitCode> {
                 ));
                 run_once(subject, scenario)
             };
-            Ok(Runs { few: few.as_ref().map(one).transpose()?, many: one(&scenario)? })
+            let few = options.few.map(|few| one(&scenario.with_players(few))).transpose()?;
+            Ok(Runs { few, many: one(scenario)? })
         };
         // Who goes first alternates.
         let (a, b) = if round % 2 == 1 {
-            let a = measure(&server)?;
-            (a, measure(&other)?)
+            let a = measure(&server, &scenario)?;
+            (a, measure(&other, &other_scenario)?)
         } else {
-            let b = measure(&other)?;
-            (measure(&server)?, b)
+            let b = measure(&other, &other_scenario)?;
+            (measure(&server, &scenario)?, b)
         };
         rounds.push((a, b));
     }
-    let readers: Vec<Readers> = scenario.players.iter().map(|group| group.readers).collect();
-    let comparison = Comparison::new([server.name(), other.name()], &readers, rounds);
+    let groups = scenario.players.iter().chain(&other_scenario.players);
+    let readers: Vec<Readers> = groups.map(|group| group.readers).collect();
+    let mut names = [server.name(), other.name()];
+    if let Some(path) = &options.other_scenario {
+        names =
+            [(0, &options.scenario), (1, path)].map(|(i, path)| format!("{} ({})", names[i], path.display()));
+    }
+    let comparison = Comparison::new(names, &readers, rounds);
     report::write(&comparison, scenario.course.json.as_deref())?;
     if let Some(folder) = &scenario.course.report {
         comparison.write_markdown(folder, &options.scenario.display().to_string())?;
@@ -87,6 +98,7 @@ const FIGURES: &[Figure] = &[
     Figure { name: "CPU of the server, % of a core", digits: 1, read: cpu_percent },
     Figure { name: "user memory per player, B", digits: 0, read: user_bytes },
     Figure { name: "kernel memory per player, B", digits: 0, read: kernel_bytes },
+    Figure { name: "resident memory, MiB", digits: 1, read: resident_mib },
     Figure { name: "first picture p50, ms", digits: 1, read: |r| r.many.first_picture.p50_ms },
     Figure { name: "first picture p99, ms", digits: 1, read: |r| r.many.first_picture.p99_ms },
     Figure { name: "all have a picture, s", digits: 2, read: all_pictures },
@@ -131,6 +143,10 @@ fn user_bytes(runs: &Runs) -> Option<f64> {
 
 fn kernel_bytes(runs: &Runs) -> Option<f64> {
     (runs.many.playing > 0).then_some(runs.many.tcp_memory_bytes_per_player)
+}
+
+fn resident_mib(runs: &Runs) -> Option<f64> {
+    Some(runs.many.server?.memory.rss_bytes as f64 / f64::from(1 << 20))
 }
 
 /// When the last group's last player had one.
