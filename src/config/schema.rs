@@ -431,8 +431,15 @@ impl Config {
     /// As [`Config::vhost`], with the name under which its streams are registered: names without a table
     /// of their own share the streams of [`DEFAULT_VHOST`], as in SRS.
     pub fn resolve(&self, name: &str) -> Option<(&str, &Vhost)> {
-        let found = self.vhosts.get_key_value(name).or_else(|| self.vhosts.get_key_value(DEFAULT_VHOST));
-        found.filter(|(_, vhost)| vhost.enabled).map(|(name, vhost)| (name.as_str(), vhost))
+        self.named(name).or_else(|| self.named(DEFAULT_VHOST)).filter(|(_, vhost)| vhost.enabled)
+    }
+
+    /// The vhost of this very name, enabled or not. It is a host's name: upper and lower case are the same
+    /// (RFC 3986 §3.2.2).
+    pub fn named(&self, name: &str) -> Option<(&str, &Vhost)> {
+        let found = self.vhosts.get_key_value(name);
+        let found = found.or_else(|| self.vhosts.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)));
+        found.map(|(name, vhost)| (name.as_str(), vhost))
     }
 
     /// The size of the RTMP chunks that we send to a vhost's clients, in bytes.
@@ -459,8 +466,9 @@ mod tests {
         assert_eq!(name("a.example").as_deref(), Some("a.example"));
         assert_eq!(name("b.example").as_deref(), Some(DEFAULT_VHOST));
         assert_eq!(name("").as_deref(), Some(DEFAULT_VHOST));
-        assert_eq!(name("A.example").as_deref(), Some(DEFAULT_VHOST), "names are compared as they are");
+        assert_eq!(name("A.example").as_deref(), Some("a.example"), "names of hosts have no case");
         assert_eq!(name("off.example"), None, "a disabled vhost does not fall through");
+        assert_eq!(name("OFF.example"), None);
         let config = with_vhosts(&[("a.example", true)]);
         assert!(config.vhost("b.example").is_none());
         let config = with_vhosts(&[("a.example", true), (DEFAULT_VHOST, false)]);

@@ -148,7 +148,7 @@ impl HttpConn<'_> {
             return self.answer_api(request, exchange).await.into();
         }
         let exchange = Exchange::of(request, config.http_server.crossdomain);
-        let keep_alive = match route_media(request, &self.shard.process.mounts) {
+        let keep_alive = match route_media(request, config, &self.shard.process.mounts) {
             MediaRoute::Api => self.answer_api(request, exchange).await,
             _ if request.method == Method::Options && config.http_server.crossdomain => {
                 self.respond(&Response::empty(200), exchange).await
@@ -189,8 +189,9 @@ impl HttpConn<'_> {
         {
             return self.play(request, live, plan, exchange).await;
         }
-        let host = self.shard.process.mounts.vhost_of(&request.host).unwrap_or(&request.host);
-        for file in files::candidates(&self.shard.process.static_mounts, host, &request.path) {
+        let process = &self.shard.process;
+        let host = process.config.resolve(&request.host).map_or(request.host.as_str(), |(name, _)| name);
+        for file in files::candidates(&process.static_mounts, host, &request.path) {
             if let Some(kept) = self.answer_file(request, &file, exchange).await {
                 return kept.into();
             }

@@ -81,11 +81,7 @@ impl Process {
                 (name.clone(), Arc::new(plan))
             })
             .collect();
-        let enabled = config.vhosts.iter().filter(|(_, vhost)| vhost.enabled);
-        let mounts = Mounts::new(enabled.map(|(name, vhost)| {
-            let remux = &vhost.http_remux;
-            (name.as_str(), if remux.enabled { remux.mount.as_slice() } else { &[] })
-        }));
+        let mounts = Mounts::new(&config);
         let static_mounts = vec![StaticMount::new(DEFAULT_VHOST, "[vhost]/", config.http_server.dir.clone())];
         let vhost_info = |(name, vhost): (&String, &Vhost)| VhostInfo {
             name: name.clone(),

@@ -1,7 +1,8 @@
 //! From a path to a live stream: which of the vhosts' mounts, [`Mount`], a request is for.
 
+use crate::config::Config;
 use crate::config::mount::{Binding, LiveFormat, Mount};
-use crate::config::schema::DEFAULT_VHOST;
+use crate::config::schema::Vhost;
 
 /// A live stream that someone asks for over HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,30 +17,31 @@ pub struct LiveRequest {
     pub format: LiveFormat,
 }
 
-/// All vhosts and their templates.
+/// The templates of all vhosts that are served over HTTP.
 #[derive(Clone, Debug, Default)]
 pub struct Mounts {
     vhosts: Vec<(String, Vec<Mount>)>,
 }
 
 impl Mounts {
-    /// The mounts of all enabled vhosts. Vhosts without any must be named as well: their hosts are theirs.
-    pub fn new<'a>(vhosts: impl IntoIterator<Item = (&'a str, &'a [Mount])>) -> Self {
-        let bound = |(name, mounts): (&str, &[Mount])| {
-            (name.to_owned(), mounts.iter().map(|mount| mount.of_vhost(name)).collect())
+    /// The mounts of a configuration.
+    pub fn new(config: &Config) -> Self {
+        let served = config.vhosts.iter().filter(|(_, vhost)| vhost.enabled && vhost.http_remux.enabled);
+        let bound = |(name, vhost): (&String, &Vhost)| {
+            (name.clone(), vhost.http_remux.mount.iter().map(|mount| mount.of_vhost(name)).collect())
         };
-        Self { vhosts: vhosts.into_iter().map(bound).collect() }
+        Self { vhosts: served.map(bound).collect() }
     }
 
-    /// The vhost that takes a host: its own, else the default one.
-    pub fn vhost_of(&self, host: &str) -> Option<&str> {
-        self.entry_of(host).map(|(name, _)| name.as_str())
-    }
-
-    /// The stream behind a clean path. `host` is that of the request, or its `?vhost=`.
-    pub fn find(&self, host: &str, path: &str) -> Option<LiveRequest> {
-        let own = self.entry_of(host);
-        let bound = own.into_iter().flat_map(|(name, mounts)| {
+    /// The stream behind a clean path. `host` is that of the request, or its `?vhost=`; `config` is the one
+    /// whose mounts these are.
+    pub fn find(&self, config: &Config, host: &str, path: &str) -> Option<LiveRequest> {
+        if config.named(host).is_some_and(|(_, vhost)| !vhost.enabled) {
+            return None; // it refuses, whatever others would do with the path
+        }
+        let own = config.resolve(host).map(|(name, _)| name);
+        let own = self.vhosts.iter().filter(move |(name, _)| Some(name.as_str()) == own);
+        let bound = own.flat_map(|(name, mounts)| {
             let fits = move |m: &&Mount| match &m.binding {
                 Binding::Vhost | Binding::Any => true,
                 Binding::Host(literal) => literal.eq_ignore_ascii_case(host),
@@ -60,25 +62,34 @@ impl Mounts {
             })
         })
     }
-
-    fn entry_of(&self, host: &str) -> Option<&(String, Vec<Mount>)> {
-        let named = |wanted: &str| self.vhosts.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
-        named(host).or_else(|| named(DEFAULT_VHOST))
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::schema::{DEFAULT_VHOST, HttpRemux};
 
-    fn read<const N: usize>(vhosts: [(&str, &[&str]); N]) -> Mounts {
+    /// A configuration with these vhosts, and its mounts. A name behind `-` is that of a disabled one.
+    struct Served(Config, Mounts);
+
+    fn read<const N: usize>(vhosts: [(&str, &[&str]); N]) -> Served {
         let parse = |text: &&str| Mount::parse(text).expect("a good template");
-        let parsed = vhosts.map(|(name, all)| (name, all.iter().map(parse).collect::<Vec<_>>()));
-        Mounts::new(parsed.iter().map(|(name, all)| (*name, all.as_slice())))
+        let vhosts = vhosts.map(|(name, all)| {
+            let http_remux = HttpRemux {
+                enabled: !all.is_empty(),
+                mount: all.iter().map(parse).collect(),
+                ..HttpRemux::default()
+            };
+            let vhost = Vhost { enabled: !name.starts_with('-'), http_remux, ..Vhost::default() };
+            (name.trim_start_matches('-').to_owned(), vhost)
+        });
+        let config = Config { vhosts: vhosts.into(), ..Config::default() };
+        let mounts = Mounts::new(&config);
+        Served(config, mounts)
     }
 
-    fn found(mounts: &Mounts, host: &str, path: &str) -> Option<String> {
-        let r = mounts.find(host, path)?;
+    fn found(Served(config, mounts): &Served, host: &str, path: &str) -> Option<String> {
+        let r = mounts.find(config, host, path)?;
         Some(format!("{} {} {} {:?}", r.vhost, r.app, r.stream, r.format))
     }
 
@@ -115,9 +126,24 @@ mod tests {
         assert_eq!(found(&mounts, "cam.example", "/l/a.flv"), None);
         assert_eq!(found(&mounts, "cam.example", "/x/l/a.flv"), None);
         assert_eq!(found(&mounts, "off.example", "/l/a.flv"), None);
-        assert_eq!(mounts.vhost_of("off.example"), Some("off.example"));
-        assert_eq!(mounts.vhost_of("nobody"), Some(DEFAULT_VHOST));
-        assert_eq!(read([("a", &[])]).vhost_of("b"), None);
+    }
+
+    #[test]
+    fn a_disabled_vhost_s_clients_are_nobody_else_s() {
+        let mounts = read([
+            (DEFAULT_VHOST, &["[vhost]/[app]/[stream].flv"]),
+            ("-off.example", &["[vhost]/[app]/[stream].flv", "/off/[app]/[stream].ts"]),
+            ("free.example", &["/free/[app]/[stream].ts"]),
+        ]);
+        for path in ["/l/a.flv", "/off/l/a.ts", "/free/l/a.ts"] {
+            assert_eq!(found(&mounts, "off.example", path), None, "{path}");
+            assert_eq!(found(&mounts, "OFF.example", path), None, "{path}");
+        }
+        assert_eq!(found(&mounts, "nobody", "/off/l/a.ts"), None);
+        assert_eq!(found(&mounts, "nobody", "/free/l/a.ts").as_deref(), Some("free.example l a Ts"));
+        // A disabled default vhost is no name that anybody asked for.
+        let mounts = read([("-__defaultVhost__", &[]), ("v", &["/free/[app]/[stream].ts"])]);
+        assert_eq!(found(&mounts, "nobody", "/free/l/a.ts").as_deref(), Some("v l a Ts"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Which handler a path belongs to: SRS's rules for patterns, and the order on the media port.
 
 use super::live::{LiveRequest, Mounts};
+use crate::config::Config;
 use crate::http::request::Request;
 
 /// Handlers by path pattern. A pattern that ends in `/` takes everything below it and the longest one wins, any
@@ -69,7 +70,7 @@ pub enum MediaRoute {
 }
 
 /// Routes a request on the media port. Of the API it has the versions only, as SRS: players look there.
-pub fn route_media(request: &Request, mounts: &Mounts) -> MediaRoute {
+pub fn route_media(request: &Request, config: &Config, mounts: &Mounts) -> MediaRoute {
     let path = request.path.as_str();
     if path == "/api/v1/versions" {
         return MediaRoute::Api;
@@ -82,14 +83,14 @@ pub fn route_media(request: &Request, mounts: &Mounts) -> MediaRoute {
         None => {}
     }
     let host = request.query.value("vhost").unwrap_or(&request.host);
-    MediaRoute::Media { live: mounts.find(host, path) }
+    MediaRoute::Media { live: mounts.find(config, host, path) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::mount::Mount;
-    use crate::config::schema::DEFAULT_VHOST;
+    use crate::config::schema::{DEFAULT_VHOST, HttpRemux, Vhost};
 
     #[test]
     fn exact_then_redirect_then_the_longest_prefix() {
@@ -128,10 +129,20 @@ mod tests {
 
     #[test]
     fn the_media_port() {
-        let mount = |template| [Mount::parse(template).expect("a good template")];
-        let (flv, ts) = (mount("[vhost]/[app]/[stream].flv"), mount("[vhost]/[app]/[stream].ts"));
-        let mounts = Mounts::new([(DEFAULT_VHOST, flv.as_slice()), ("other", &ts)]);
-        let stream = |vhost: &str, at: &str| mounts.find(vhost, at);
+        let vhost = |template| {
+            let mount = vec![Mount::parse(template).expect("a good template")];
+            Vhost {
+                http_remux: HttpRemux { enabled: true, mount, ..HttpRemux::default() },
+                ..Vhost::default()
+            }
+        };
+        let vhosts = [
+            (DEFAULT_VHOST.to_owned(), vhost("[vhost]/[app]/[stream].flv")),
+            ("other".to_owned(), vhost("[vhost]/[app]/[stream].ts")),
+        ];
+        let config = Config { vhosts: vhosts.into(), ..Config::default() };
+        let mounts = Mounts::new(&config);
+        let stream = |vhost: &str, at: &str| mounts.find(&config, vhost, at);
         for (target, route) in [
             ("/api/v1/versions", MediaRoute::Api),
             ("/api/v1/streams/", MediaRoute::Media { live: None }),
@@ -143,7 +154,7 @@ mod tests {
             ("/live/a.ts?vhost=other", MediaRoute::Media { live: stream("other", "/live/a.ts") }),
             ("/live/a.ts", MediaRoute::Media { live: None }),
         ] {
-            assert_eq!(route_media(&get(target), &mounts), route, "{target}");
+            assert_eq!(route_media(&get(target), &config, &mounts), route, "{target}");
         }
         assert!(stream("h", "/live/a.flv").is_some() && stream("other", "/live/a.ts").is_some());
     }
