@@ -40,19 +40,14 @@ impl Mounts {
             return None; // it refuses, whatever others would do with the path
         }
         let own = config.resolve(host).map(|(name, _)| name);
-        let own = self.vhosts.iter().filter(move |(name, _)| Some(name.as_str()) == own);
-        let bound = own.flat_map(|(name, mounts)| {
-            let fits = move |m: &&Mount| match &m.binding {
-                Binding::Vhost | Binding::Any => true,
-                Binding::Host(literal) => literal.eq_ignore_ascii_case(host),
-            };
-            mounts.iter().filter(fits).map(move |m| (name, m))
-        });
-        // Templates that begin with `/` are for every host, behind those of the host's own vhost.
-        let free = self.vhosts.iter().flat_map(|(name, mounts)| {
-            mounts.iter().filter(|m| m.binding == Binding::Any).map(move |m| (name, m))
-        });
-        bound.chain(free).find_map(|(vhost, mount)| {
+        let is_own = |vhost: &str| Some(vhost) == own;
+        let of_host = |m: &Mount| matches!(&m.binding, Binding::Host(h) if h.eq_ignore_ascii_case(host));
+        let all = || self.vhosts.iter().flat_map(|(name, mounts)| mounts.iter().map(move |m| (name, m)));
+        // What is for this host alone comes first, whichever vhost has it; what is for every host comes last.
+        let named = all().filter(|(_, m)| of_host(m));
+        let bound = all().filter(|(vhost, m)| is_own(vhost) && !matches!(m.binding, Binding::Host(_)));
+        let free = all().filter(|(_, m)| m.binding == Binding::Any);
+        named.chain(bound).chain(free).find_map(|(vhost, mount)| {
             let (app, stream) = mount.names_in(path)?;
             Some(LiveRequest {
                 vhost: vhost.clone(),
@@ -124,8 +119,41 @@ mod tests {
         assert_eq!(found(&mounts, "nobody", "/l/a.flv").as_deref(), Some("__defaultVhost__ l a Flv"));
         assert_eq!(found(&mounts, "CAM.example", "/l/a.ts").as_deref(), Some("cam.example l a Ts"));
         assert_eq!(found(&mounts, "cam.example", "/l/a.flv"), None);
-        assert_eq!(found(&mounts, "cam.example", "/x/l/a.flv"), None);
+        assert_eq!(found(&mounts, "cam.example", "/x/l/a.flv"), None, "that is for cdn.example");
         assert_eq!(found(&mounts, "off.example", "/l/a.flv"), None);
+    }
+
+    #[test]
+    fn a_template_with_a_host_serves_that_host_whatever_vhost_it_is_of() {
+        let mounts = read([
+            (DEFAULT_VHOST, &["[vhost]/[app]/[stream].flv", "www.example/[app]/[stream].ts"]),
+            ("cam.example", &["cdn.example/x/[app]/[stream].flv"]),
+            ("-off.example", &["cdn.example/off/[app]/[stream].ts"]),
+        ]);
+        // The default vhost would take these paths, too.
+        assert_eq!(found(&mounts, "cdn.example", "/x/l/a.flv").as_deref(), Some("cam.example l a Flv"));
+        assert_eq!(found(&mounts, "CDN.example", "/x/l/a.flv").as_deref(), Some("cam.example l a Flv"));
+        assert_eq!(found(&mounts, "cdn.example", "/l/a.flv").as_deref(), Some("__defaultVhost__ l a Flv"));
+        assert_eq!(found(&mounts, "cdn.example", "/off/l/a.ts"), None);
+        assert_eq!(found(&mounts, "www.example", "/l/a.ts").as_deref(), Some("__defaultVhost__ l a Ts"));
+        assert_eq!(found(&mounts, "nobody", "/l/a.ts"), None);
+    }
+
+    #[test]
+    fn what_a_mount_says_of_a_stream_s_path_is_found() {
+        let templates =
+            ["[vhost]/[app]/[stream].flv", "/v/[app]/[stream].ts", "cdn.example/[app]/[stream].aac"];
+        for vhost in [DEFAULT_VHOST, "cam.example"] {
+            let served = read([(vhost, &templates)]);
+            for template in templates {
+                let mount = Mount::parse(template).expect("a good template");
+                let link = mount.path_of(vhost, "l", "a");
+                let (path, query) = link.split_once('?').unwrap_or((&link, "vhost=nobody"));
+                let host = query.strip_prefix("vhost=").expect("nothing else");
+                let expected = format!("{vhost} l a {:?}", mount.format);
+                assert_eq!(found(&served, host, path), Some(expected), "{link}");
+            }
+        }
     }
 
     #[test]
