@@ -54,6 +54,8 @@ pub struct Feed<W> {
     pub(super) end_reason: CloseReason,
     /// The owner will not send this format.
     pub(super) refused: bool,
+    /// It panicked, here or on its owner: its hub steps it no more.
+    pub(super) retired: bool,
     pub(super) counters: FeedCounters,
     pieces: Vec<super::pump::Piece>,
     rate: Rate,
@@ -118,6 +120,7 @@ impl<W: Wire> Feed<W> {
             hold_until_ms: None,
             end_reason: CloseReason::Unpublished,
             refused: false,
+            retired: false,
             counters: FeedCounters::default(),
             pieces: Vec::new(),
             rate: Rate::default(),
@@ -296,10 +299,10 @@ impl<W: Wire> Feed<W> {
         let wished = u32::try_from(half_second).unwrap_or(u32::MAX).clamp(UNSENT_MIN_BYTES, UNSENT_MAX_BYTES);
         // A quarter more or less is no news.
         if wished.abs_diff(self.unsent_bytes) > self.unsent_bytes / 4 {
-            self.unsent_bytes = wished;
             for (_, viewer) in &self.viewers {
                 viewer.wire.bound_unsent(wished);
             }
+            self.unsent_bytes = wished;
         }
     }
 

@@ -264,7 +264,7 @@ impl<W: Wire> Hub<W> {
         }
         self.settle(now_ms);
         for at in std::mem::take(&mut self.dirty_feeds) {
-            let Some(feed) = self.feeds.get_mut(at) else { continue };
+            let Some(feed) = self.feeds.get_mut(at).filter(|feed| !feed.retired) else { continue };
             let interval_ms = feed.interval_ms(auto_ms);
             if feed.wish_ms != interval_ms {
                 feed.wish_ms = interval_ms;
@@ -307,7 +307,7 @@ impl<W: Wire> Hub<W> {
                 failed_streams.push(Arc::clone(stream.key()));
             }
         }
-        for (at, feed) in &mut self.feeds {
+        for (at, feed) in self.feeds.iter_mut().filter(|(_, feed)| !feed.retired) {
             if caught(|| feed.sweep(now_ms)).is_none() {
                 failed_feeds.push(at);
             }
@@ -328,8 +328,12 @@ impl<W: Wire> Hub<W> {
         for (_, stream) in &mut self.streams {
             stream.shed();
         }
-        let mut coldest: Vec<(usize, usize)> =
-            self.feeds.iter().map(|(at, feed)| (feed.viewers.len(), at)).collect();
+        let mut coldest: Vec<(usize, usize)> = self
+            .feeds
+            .iter()
+            .filter(|(_, feed)| !feed.retired)
+            .map(|(at, feed)| (feed.viewers.len(), at))
+            .collect();
         coldest.sort_unstable();
         for (_, at) in coldest {
             if !self.is_full() {

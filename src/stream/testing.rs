@@ -33,6 +33,8 @@ pub(super) struct Seen {
     pub(super) room: Option<usize>,
     pub(super) ended: Option<CloseReason>,
     pub(super) closed: Option<CloseReason>,
+    /// It panics when it is told how much may wait unsent.
+    pub(super) panics: bool,
 }
 
 /// Takes everything, or as much as it is told.
@@ -57,7 +59,9 @@ impl Wire for CountingWire {
     fn push_private(&self, bytes: &[u8]) {
         self.0.borrow_mut().private.extend_from_slice(bytes);
     }
-    fn bound_unsent(&self, _: u32) {}
+    fn bound_unsent(&self, _: u32) {
+        assert!(!self.0.borrow().panics, "as the test wants it");
+    }
 
     fn end(&self, reason: CloseReason) {
         self.0.borrow_mut().ended = Some(reason);
