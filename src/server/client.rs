@@ -9,11 +9,12 @@ use super::shard::Shard;
 use super::signal::Signal;
 use crate::stats::rates::Rate;
 use crate::stats::reason::{CloseReason, Reason};
+use crate::stream::encode::Format;
 use crate::stream::hub::ViewerId;
 use crate::stream::post::SourceId;
 use crate::stream::viewer::ViewerCounters;
 use crate::stream::wire::{Taken, Wire};
-use crate::web::api::snapshot::{ClientId, ClientKind, FeedFormat};
+use crate::web::api::snapshot::{ClientId, ClientKind};
 use bytes::Bytes;
 use shards::{Class, Sent, TcpConn, TcpTuning};
 use std::cell::{Cell, RefCell};
@@ -51,7 +52,7 @@ pub struct About {
     /// What it does.
     pub kind: ClientKind,
     /// A viewer's format.
-    pub format: Option<FeedFormat>,
+    pub format: Option<Format>,
 }
 
 /// What the owner said of a publish that was asked for.
@@ -463,7 +464,7 @@ impl Wire for Rc<Client> {
 /// The session's one line in the log.
 pub fn summary(client: &Client, protocol: &str, now_ms: u64) -> String {
     let who = client.about(|about| {
-        let format = about.format.map_or("", FeedFormat::as_str);
+        let format = about.format.map_or("", Format::as_str);
         format!("{} {format} {}/{}/{}", about.kind.as_str(), about.vhost, about.app, about.stream)
     });
     let (worst_ms, jumps) = client.view.get();

@@ -10,9 +10,10 @@ use crate::http::response::{
     Exchange, LiveFraming, Range, Response, range, write_file_head, write_live_head,
 };
 use crate::stats::reason::{CloseReason, Reason};
+use crate::stream::encode::Format;
 use crate::stream::post;
 use crate::stream::viewer::Wanted as ViewerWanted;
-use crate::web::api::snapshot::{ClientId, ClientKind, FeedFormat, Wanted, WantedClients};
+use crate::web::api::snapshot::{ClientId, ClientKind, Wanted, WantedClients};
 use crate::web::api::{self, ApiCall, ApiContext, KickOutcome, Query};
 use crate::web::files;
 use crate::web::live::LiveRequest;
@@ -235,6 +236,7 @@ impl HttpConn<'_> {
             let last = Exchange { keep_alive: false, ..exchange };
             return self.respond(&Response::text(503), last).await.into();
         }
+        let format = Format::from(live.format);
         let header = |name| request.headers.value(name).unwrap_or_default().to_owned();
         let about = About {
             vhost: plan.name.to_string(),
@@ -244,10 +246,10 @@ impl HttpConn<'_> {
             swf_url: String::new(),
             tc_url: format!("http://{}/{}", request.host, live.app),
             kind: ClientKind::Play,
-            format: Some(FeedFormat::Http(live.format)),
+            format: Some(format),
         };
         let wanted = ViewerWanted { bare: framing == LiveFraming::UntilClose, duration_ms: None };
-        self.shard.begin_viewer(self.client, plan, about, &head, live.format.into(), wanted);
+        self.shard.begin_viewer(self.client, plan, about, &head, format, wanted);
         Answered::Views
     }
 

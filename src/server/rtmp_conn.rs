@@ -14,7 +14,7 @@ use crate::stream::encode::Format;
 use crate::stream::post;
 use crate::stream::viewer::Wanted;
 use crate::stream::wire::Wire;
-use crate::web::api::snapshot::{ClientKind, FeedFormat};
+use crate::web::api::snapshot::ClientKind;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -181,10 +181,10 @@ impl RtmpConn<'_> {
         if self.shard.hub.borrow().is_full() {
             return self.refuse(Refusal::Denied("out of memory for media"), CloseReason::MemoryBudget);
         }
-        let about = self.about(&vhost, &request.name, ClientKind::Play, Some(FeedFormat::Rtmp));
+        let format = Format::Rtmp { chunk_bytes: self.session.chunk_bytes() };
+        let about = self.about(&vhost, &request.name, ClientKind::Play, Some(format));
         self.session.accept_play();
         let opening = self.session.take_output();
-        let format = Format::Rtmp { chunk_bytes: self.session.chunk_bytes() };
         let wanted = Wanted { bare: false, duration_ms: request.duration_ms };
         self.shard.begin_viewer(self.client, &vhost, about, &opening, format, wanted);
         self.vhost = Some(vhost);
@@ -208,13 +208,7 @@ impl RtmpConn<'_> {
     }
 
     /// What the API will say of this client: app and stream by the stream's key, as everywhere.
-    fn about(
-        &self,
-        vhost: &VhostPlan,
-        name: &StreamName,
-        kind: ClientKind,
-        format: Option<FeedFormat>,
-    ) -> About {
+    fn about(&self, vhost: &VhostPlan, name: &StreamName, kind: ClientKind, format: Option<Format>) -> About {
         let key = post::key(&vhost.name, &name.app, &name.stream);
         let (vhost, app, stream) = post::names(&key);
         let said = self.connected.as_ref().map(|request| &request.connect);

@@ -13,8 +13,8 @@ use crate::stream::post::names;
 use crate::stream::prelude::{Header, Prelude};
 use crate::stream::wire::Wire;
 use crate::web::api::snapshot::{
-    ClientId, ClientSnapshot, FeedFormat, FeedSnapshot, PublisherSnapshot, ShardCounters, ShardSnapshot,
-    StreamSnapshot, VhostSnapshot, Wanted, WantedClients,
+    ClientId, ClientSnapshot, FeedSnapshot, PublisherSnapshot, ShardCounters, ShardSnapshot, StreamSnapshot,
+    VhostSnapshot, Wanted, WantedClients,
 };
 use crate::web::page::LiveStream;
 use bytes::Bytes;
@@ -165,7 +165,7 @@ fn feed<W: Wire>(feed: &Feed<W>) -> FeedSnapshot {
         vhost,
         app,
         stream,
-        format: feed.format().live().map_or(FeedFormat::Rtmp, FeedFormat::Http),
+        format: feed.format(),
         viewers: feed.viewers().len() as u32,
         send_bytes: feed.counters().sent_bytes,
         send_kbps_30s: feed.rate().kbps_30s(),

@@ -1,9 +1,9 @@
 //! What a shard says of itself when the API asks: plain data, sent to the shard that asked and merged there.
 
-use crate::config::mount::LiveFormat;
 pub use crate::formats::describe::{AudioInfo, VideoInfo};
 use crate::stats::rates::LagHistogram;
 use crate::stats::reason::{CloseReason, DropReason, Tally};
+use crate::stream::encode::Format;
 use std::fmt;
 
 /// A client's number, unique in the process. Its low bits are the shard that has the connection, so that a kick or
@@ -176,29 +176,6 @@ pub struct PublisherSnapshot {
     pub tc_url: String,
 }
 
-/// A protocol in which a feed goes out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum FeedFormat {
-    /// RTMP chunks.
-    Rtmp,
-    /// Over HTTP.
-    Http(LiveFormat),
-}
-
-impl FeedFormat {
-    /// A word for labels.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            FeedFormat::Rtmp => "rtmp",
-            FeedFormat::Http(LiveFormat::Flv) => "flv",
-            FeedFormat::Http(LiveFormat::Ts) => "ts",
-            FeedFormat::Http(LiveFormat::Aac) => "aac",
-            FeedFormat::Http(LiveFormat::Mp3) => "mp3",
-            FeedFormat::Http(LiveFormat::Mp4) => "mp4",
-        }
-    }
-}
-
 /// A stream's viewers of one format on one shard.
 #[derive(Clone, Debug)]
 pub struct FeedSnapshot {
@@ -209,7 +186,7 @@ pub struct FeedSnapshot {
     /// Stream name.
     pub stream: String,
     /// Format.
-    pub format: FeedFormat,
+    pub format: Format,
     /// Viewers now.
     pub viewers: u32,
     /// Bytes sent to viewers since the stream began here, those who left included.
@@ -275,7 +252,7 @@ pub struct ClientSnapshot {
     /// What it does.
     pub kind: ClientKind,
     /// In which format a viewer is served.
-    pub format: Option<FeedFormat>,
+    pub format: Option<Format>,
     /// Since it connected.
     pub alive_ms: u64,
     /// Bytes sent to it.

@@ -1,12 +1,13 @@
 use super::snapshot::*;
 use super::*;
-use crate::config::mount::LiveFormat;
 use crate::config::schema::DEFAULT_VHOST;
 use crate::http::request::{Event, Parser};
 use crate::stats::rates::LagHistogram;
 use crate::stats::reason::{CloseReason, DropReason, Tally};
 use crate::stats::system::{ProcTexts, Sample};
+use crate::stream::encode::Format;
 
+const RTMP: Format = Format::Rtmp { chunk_bytes: 60_000 };
 const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 fn request(line: &str, headers: &str) -> Request {
@@ -106,7 +107,7 @@ fn client(id: u64, kind: ClientKind) -> ClientSnapshot {
         swf_url: String::new(),
         tc_url: "rtmp://h/live".into(),
         kind,
-        format: (!kind.is_publish()).then_some(FeedFormat::Rtmp),
+        format: (!kind.is_publish()).then_some(RTMP),
         alive_ms: 1234,
         send_bytes: 10,
         recv_bytes: 20,
@@ -119,7 +120,7 @@ fn client(id: u64, kind: ClientKind) -> ClientSnapshot {
     }
 }
 
-fn feed(viewers: u32, format: FeedFormat) -> FeedSnapshot {
+fn feed(viewers: u32, format: Format) -> FeedSnapshot {
     let mut lag = LagHistogram::default();
     lag.observe(40);
     lag.observe(400);
@@ -188,7 +189,7 @@ fn shards() -> Vec<(u16, Result<ShardSnapshot, ()>)> {
     let zero = ShardSnapshot {
         shard: 0,
         vhosts: vec![vhost.clone()],
-        feeds: vec![feed(3, FeedFormat::Rtmp)],
+        feeds: vec![feed(3, RTMP)],
         clients: vec![client(22, ClientKind::Play), client(20, ClientKind::FmlePublish)],
         counters: counters.clone(),
         ..Default::default()
@@ -197,7 +198,7 @@ fn shards() -> Vec<(u16, Result<ShardSnapshot, ()>)> {
         shard: 1,
         vhosts: vec![vhost],
         streams: vec![stream],
-        feeds: vec![feed(1, FeedFormat::Rtmp), feed(1, FeedFormat::Http(LiveFormat::Flv))],
+        feeds: vec![feed(1, RTMP), feed(1, Format::Flv)],
         clients: vec![client(21, ClientKind::Play)],
         counters,
     };
