@@ -6,7 +6,7 @@ use crate::config::mount::LiveFormat;
 use crate::formats::describe;
 use crate::formats::flv::Tag;
 use crate::formats::message::Kind;
-use crate::stats::reason::{DropReason, Tally};
+use crate::stats::reason::DropReason;
 use crate::stream::feed::Feed;
 use crate::stream::owned::Stream;
 use crate::stream::post::names;
@@ -100,9 +100,6 @@ fn stream(shard: &Shard, stream: &Stream, now_ms: u64) -> StreamSnapshot {
     let counters = stream.counters();
     let prelude = stream.prelude();
     let header = |kind| prelude.header(kind);
-    let mut drops = Tally::default();
-    let lagged = stream.outputs().iter().flat_map(|o| &o.subscribers).map(|s| s.dropped_blocks).sum();
-    drops.add_many(DropReason::EdgeLagged, lagged);
     let publisher = stream.publisher();
     let video = header(Kind::Video);
     let audio = header(Kind::Audio);
@@ -123,7 +120,6 @@ fn stream(shard: &Shard, stream: &Stream, now_ms: u64) -> StreamSnapshot {
         keyframe_age_ms: stream.keyframe_age_ms(now_ms),
         since_ms: publisher.map_or(0, |p| now_ms.saturating_sub(p.since_ms)),
         codecs: codecs(prelude),
-        drops,
         video: describe_with(video, stream.first_coded(Kind::Video), describe::video),
         audio: describe_with(audio, stream.first_coded(Kind::Audio), describe::audio),
     }
@@ -158,9 +154,6 @@ fn tc_url(shard: &Shard, id: ClientId) -> String {
 
 fn feed<W: Wire>(feed: &Feed<W>) -> FeedSnapshot {
     let (vhost, app, stream) = owned_names(feed.key());
-    let mut drops = Tally::default();
-    drops.add_many(DropReason::EdgeLagged, feed.counters().gaps);
-    drops.add_many(DropReason::QueueLength, feed.counters().dropped_units);
     FeedSnapshot {
         vhost,
         app,
@@ -170,7 +163,7 @@ fn feed<W: Wire>(feed: &Feed<W>) -> FeedSnapshot {
         send_bytes: feed.counters().sent_bytes,
         send_kbps_30s: feed.rate().kbps_30s(),
         lag: feed.lag().clone(),
-        drops,
+        drops: feed.counters().drops(),
     }
 }
 
@@ -220,11 +213,8 @@ fn counters(shard: &Shard) -> ShardCounters {
         recv_bytes += client.recv_bytes();
         send_bytes += client.sent_bytes();
     }
-    let mut drops = Tally::default();
     let feeds = hub.feed_counters();
-    drops.add_many(DropReason::EdgeLagged, feeds.gaps);
-    drops.add_many(DropReason::QueueLength, feeds.dropped_units);
-    drops.add_many(DropReason::FeedTrimmed, feeds.trimmed);
+    let mut drops = feeds.drops();
     drops.add_many(DropReason::ChannelFull, engine.mail_full.get());
     ShardCounters {
         connections: clients.len() as u64,

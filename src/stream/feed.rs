@@ -11,7 +11,7 @@ use super::settings::{Cadence, Settings};
 use super::viewer::{Mode, Viewer, Wanted};
 use super::wire::Wire;
 use crate::stats::rates::{LagHistogram, Rate};
-use crate::stats::reason::CloseReason;
+use crate::stats::reason::{CloseReason, DropReason, Tally};
 use slab::Slab;
 use std::sync::Arc;
 
@@ -90,6 +90,15 @@ impl FeedCounters {
         self.dropped_units += other.dropped_units;
         self.trimmed += other.trimmed;
         self.gaps += other.gaps;
+    }
+
+    /// What viewers did not get, by reason.
+    pub fn drops(&self) -> Tally<DropReason> {
+        let mut drops = Tally::default();
+        drops.add_many(DropReason::EdgeLagged, self.gaps);
+        drops.add_many(DropReason::QueueLength, self.dropped_units);
+        drops.add_many(DropReason::FeedTrimmed, self.trimmed);
+        drops
     }
 }
 

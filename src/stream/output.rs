@@ -31,8 +31,6 @@ pub struct Subscriber {
     pub in_flight: usize,
     /// Blocks are dropped for it until the next keyframe: its window was full.
     pub lagging: bool,
-    /// Blocks dropped so far.
-    pub dropped_blocks: u64,
 }
 
 /// One live format of one stream.
@@ -167,7 +165,6 @@ impl Output {
             let room = subscriber.in_flight < window; // the last block may overdraw it
             subscriber.lagging = !room || (subscriber.lagging && !resumes);
             if subscriber.lagging {
-                subscriber.dropped_blocks += 1;
                 continue;
             }
             subscriber.in_flight += block.bytes.len();

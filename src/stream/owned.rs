@@ -442,14 +442,7 @@ impl Stream {
         output.subscribers.retain(|subscriber| subscriber.shard != shard);
         // The open block is not in the start item: it follows as the first block.
         out.push((format, shard, sub, output.start_item(live, &self.prelude)));
-        output.subscribers.push(Subscriber {
-            shard,
-            sub,
-            wish_ms,
-            in_flight: 0,
-            lagging: false,
-            dropped_blocks: 0,
-        });
+        output.subscribers.push(Subscriber { shard, sub, wish_ms, in_flight: 0, lagging: false });
     }
 
     /// A shard has no viewers of a format any more.

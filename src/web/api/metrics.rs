@@ -200,8 +200,7 @@ fn stream_families(out: &mut Exposition, shards: &[ShardSnapshot]) {
     for (at, stream) in streams.iter().enumerate() {
         let Some([vhost, app, name]) = labels(at) else { continue };
         for &reason in DropReason::ALL {
-            let count = stream.feeds.iter().map(|(_, f)| f.drops.count(reason)).sum::<u64>()
-                + stream.stream.drops.count(reason);
+            let count = stream.feeds.iter().map(|(_, f)| f.drops.count(reason)).sum::<u64>();
             if count > 0 {
                 family.sample(&[vhost, app, name, ("reason", reason.as_str())], count);
             }

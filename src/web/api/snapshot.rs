@@ -160,8 +160,6 @@ pub struct StreamSnapshot {
     pub codecs: String,
     /// Since the last keyframe came; `None` without video.
     pub keyframe_age_ms: Option<u64>,
-    /// Blocks' media dropped between shards, and broken messages.
-    pub drops: Tally<DropReason>,
     /// What its video header says.
     pub video: Option<VideoInfo>,
     /// What its audio header says.

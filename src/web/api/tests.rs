@@ -3,9 +3,10 @@ use super::*;
 use crate::config::schema::DEFAULT_VHOST;
 use crate::http::request::{Event, Parser};
 use crate::stats::rates::LagHistogram;
-use crate::stats::reason::{CloseReason, DropReason, Tally};
+use crate::stats::reason::{CloseReason, DropReason};
 use crate::stats::system::{ProcTexts, Sample};
 use crate::stream::encode::Format;
+use crate::stream::feed::FeedCounters;
 
 const RTMP: Format = Format::Rtmp { chunk_bytes: 60_000 };
 const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -124,8 +125,7 @@ fn feed(viewers: u32, format: Format) -> FeedSnapshot {
     let mut lag = LagHistogram::default();
     lag.observe(40);
     lag.observe(400);
-    let mut drops = Tally::default();
-    drops.add(DropReason::QueueLength);
+    let counters = FeedCounters { gaps: 1, dropped_units: 5, trimmed: 2, ..FeedCounters::default() };
     FeedSnapshot {
         vhost: DEFAULT_VHOST.into(),
         app: "live".into(),
@@ -135,7 +135,7 @@ fn feed(viewers: u32, format: Format) -> FeedSnapshot {
         send_bytes: 100,
         send_kbps_30s: 8,
         lag,
-        drops,
+        drops: counters.drops(),
     }
 }
 
@@ -148,9 +148,6 @@ fn shards() -> Vec<(u16, Result<ShardSnapshot, ()>)> {
         send_kbps_30s: 3,
         recv_kbps_30s: 4,
     };
-    let mut drops = Tally::default();
-    drops.add_many(DropReason::QueueLength, 4);
-    drops.add(DropReason::FeedTrimmed);
     let stream = StreamSnapshot {
         vhost: DEFAULT_VHOST.into(),
         app: "live".into(),
@@ -165,7 +162,6 @@ fn shards() -> Vec<(u16, Result<ShardSnapshot, ()>)> {
         since_ms: 7000,
         codecs: "avc1.64001f,mp4a.40.2".into(),
         keyframe_age_ms: Some(100),
-        drops,
         video: Some(VideoInfo {
             codec: "H264",
             profile: "High",
@@ -570,8 +566,9 @@ fn metrics_line_by_line() {
         "srs_stream_viewers{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",shard=\"0\",format=\"rtmp\"} 3",
         "srs_stream_viewers{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",shard=\"1\",format=\"flv\"} 1",
         "srs_stream_keyframe_age_seconds{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",owner=\"1\"} 0.1",
-        "srs_stream_drops_total{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",reason=\"queue_length\"} 7",
-        "srs_stream_drops_total{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",reason=\"feed_trimmed\"} 1",
+        "srs_stream_drops_total{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",reason=\"queue_length\"} 15",
+        "srs_stream_drops_total{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",reason=\"feed_trimmed\"} 6",
+        "srs_stream_drops_total{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",reason=\"edge_lagged\"} 3",
         "srs_stream_send_bytes_total{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\"} 300",
         "# TYPE srs_stream_viewer_lag_seconds histogram",
         "srs_stream_viewer_lag_seconds_bucket{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",le=\"0.04\"} 3",
