@@ -80,7 +80,8 @@ fn streams(shard: &Shard, slot: usize, out: &mut Vec<StreamSnapshot>) -> Option<
 fn feeds(shard: &Shard, slot: usize, out: &mut Vec<FeedSnapshot>) -> Option<usize> {
     let hub = shard.hub.borrow();
     let mut from = hub.feeds_from(slot);
-    out.extend(from.by_ref().take(STEP).map(|(_, f)| feed(f)));
+    // Of a retired feed there may be a successor, and one series stands but once.
+    out.extend(from.by_ref().take(STEP).filter(|(_, f)| !f.is_retired()).map(|(_, f)| feed(f)));
     from.next().map(|(slot, _)| slot)
 }
 
@@ -113,6 +114,7 @@ fn stream(shard: &Shard, stream: &Stream, now_ms: u64) -> StreamSnapshot {
         }),
         frames: counters.video_frames,
         recv_bytes: counters.recv_bytes,
+        past_send_bytes: stream.past_sent_bytes(),
         recv_kbps_30s: stream.rate().kbps_30s(),
         bitrate_kbps: stream.pace().kbps,
         fps: stream.pace().fps,

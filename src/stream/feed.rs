@@ -164,6 +164,11 @@ impl<W: Wire> Feed<W> {
         self.live.is_some()
     }
 
+    /// Whether it panicked: its viewers are being closed, and nobody joins.
+    pub fn is_retired(&self) -> bool {
+        self.retired
+    }
+
     /// What was counted here since the feed began.
     pub fn counters(&self) -> FeedCounters {
         self.counters

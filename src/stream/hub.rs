@@ -13,6 +13,8 @@
 mod isolation;
 mod owner;
 mod publishers;
+#[cfg(test)]
+mod tests;
 
 use super::block::sealed_bytes;
 use super::encode::Format;
@@ -167,7 +169,8 @@ impl<W: Wire> Hub<W> {
         let viewer = feed.viewers.try_remove(id.slot)?;
         if feed.viewers.is_empty() {
             let feed = self.feeds.remove(id.feed);
-            self.gone.add(&feed.counters());
+            let counters = feed.counters();
+            self.gone.add(&counters);
             let (key, format, sub) = (feed.key, feed.format, feed.sub);
             let place = (Arc::clone(&key), format);
             if self.feed_at.get(&place) == Some(&id.feed) {
@@ -175,7 +178,7 @@ impl<W: Wire> Hub<W> {
             }
             self.dirty_feeds.retain(|at| *at != id.feed);
             let owner = (self.owner_of)(&key);
-            self.post(owner, Post::Unsubscribe { key, format, sub });
+            self.post(owner, Post::Unsubscribe { key, format, sub, sent_bytes: counters.sent_bytes });
         }
         Some(viewer)
     }
@@ -235,7 +238,9 @@ impl<W: Wire> Hub<W> {
                 self.on_subscribe(from, key, format, sub, wish_ms, &settings, now_ms);
             }
             Post::Wish { key, format, wish_ms } => self.on_wish(from, &key, format, wish_ms),
-            Post::Unsubscribe { key, format, sub } => self.on_unsubscribe(from, &key, format, sub),
+            Post::Unsubscribe { key, format, sub, sent_bytes } => {
+                self.on_unsubscribe(from, &key, format, sub, sent_bytes);
+            }
             Post::Feed { key, format, sub, item } => self.on_feed(from, key, format, sub, item, now_ms),
             Post::FeedCredit { key, format, sub, bytes } => {
                 self.on_feed_credit(from, &key, format, sub, bytes)

@@ -94,6 +94,7 @@ pub struct Stream {
     gop: CurrentGop,
     outputs: Vec<Output>,
     counters: StreamCounters,
+    past_sent_bytes: u64,
     /// The first coded payload of each kind in this publish, to tell what codecs without headers are.
     first_coded: [Option<(Tag, Bytes)>; 2],
     /// In the hub's list of streams with something to seal.
@@ -127,6 +128,7 @@ impl Stream {
             gop: CurrentGop::default(),
             outputs: Vec::new(),
             counters: StreamCounters::default(),
+            past_sent_bytes: 0,
             first_coded: [None, None],
             listed: false,
             key_arrived_ms: 0,
@@ -154,6 +156,11 @@ impl Stream {
     /// Counters of this publish.
     pub fn counters(&self) -> StreamCounters {
         StreamCounters { breaks: self.timeline.breaks(), ..self.counters }
+    }
+
+    /// Bytes sent to viewers of shards that have unsubscribed since the stream came into being.
+    pub fn past_sent_bytes(&self) -> u64 {
+        self.past_sent_bytes
     }
 
     /// The beginning of the first coded payload of a kind in this publish.
@@ -445,8 +452,9 @@ impl Stream {
         output.subscribers.push(Subscriber { shard, sub, wish_ms, in_flight: 0, lagging: false });
     }
 
-    /// A shard has no viewers of a format any more.
-    pub fn unsubscribe(&mut self, format: Format, shard: u16, sub: Sub) {
+    /// A shard has no viewers of a format any more; they were sent so many bytes.
+    pub fn unsubscribe(&mut self, format: Format, shard: u16, sub: Sub, sent_bytes: u64) {
+        self.past_sent_bytes += sent_bytes;
         if let Some(output) = self.outputs.iter_mut().find(|output| output.format() == format) {
             output.subscribers.retain(|s| (s.shard, s.sub) != (shard, sub));
         }

@@ -134,6 +134,8 @@ pub enum Post {
         format: Format,
         /// Which subscription.
         sub: Sub,
+        /// What those viewers were sent.
+        sent_bytes: u64,
     },
     /// Owner → viewers' shard.
     Feed {

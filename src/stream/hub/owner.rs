@@ -98,9 +98,9 @@ impl<W: Wire> Hub<W> {
         self.mark_stream(at);
     }
 
-    pub(super) fn on_unsubscribe(&mut self, from: u16, key: &str, format: Format, sub: Sub) {
+    pub(super) fn on_unsubscribe(&mut self, from: u16, key: &str, format: Format, sub: Sub, sent_bytes: u64) {
         let Some(at) = self.stream_at.get(key).copied() else { return };
-        self.streams[at].unsubscribe(format, from, sub);
+        self.streams[at].unsubscribe(format, from, sub, sent_bytes);
         self.forget_if_idle(at);
     }
 

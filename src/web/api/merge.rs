@@ -24,7 +24,7 @@ impl Stream<'_> {
     }
 
     pub(super) fn send_bytes(&self) -> u64 {
-        self.feeds.iter().map(|(_, feed)| feed.send_bytes).sum()
+        self.stream.past_send_bytes + self.feeds.iter().map(|(_, feed)| feed.send_bytes).sum::<u64>()
     }
 
     pub(super) fn send_kbps_30s(&self) -> u64 {

@@ -146,6 +146,8 @@ pub struct StreamSnapshot {
     pub frames: u64,
     /// Bytes received from publishers.
     pub recv_bytes: u64,
+    /// Bytes sent to viewers of shards that have none any more.
+    pub past_send_bytes: u64,
     /// Receiving rate over 30 s.
     pub recv_kbps_30s: u32,
     /// Bitrate of the media now.
@@ -187,7 +189,7 @@ pub struct FeedSnapshot {
     pub format: Format,
     /// Viewers now.
     pub viewers: u32,
-    /// Bytes sent to viewers since the stream began here, those who left included.
+    /// Bytes sent to viewers since the first of those here came, those who left meanwhile included.
     pub send_bytes: u64,
     /// Sending rate over 30 s.
     pub send_kbps_30s: u32,

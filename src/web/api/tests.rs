@@ -155,6 +155,7 @@ fn shards() -> Vec<(u16, Result<ShardSnapshot, ()>)> {
         publisher: Some(PublisherSnapshot { client: ClientId(20), tc_url: "rtmp://h/live".into() }),
         frames: 25,
         recv_bytes: 50,
+        past_send_bytes: 1_000,
         recv_kbps_30s: 4,
         bitrate_kbps: 250,
         fps: 25.0,
@@ -194,7 +195,7 @@ fn shards() -> Vec<(u16, Result<ShardSnapshot, ()>)> {
         shard: 1,
         vhosts: vec![vhost],
         streams: vec![stream],
-        feeds: vec![feed(1, RTMP), feed(1, Format::Flv)],
+        feeds: vec![feed(1, RTMP), feed(2, Format::Rtmp { chunk_bytes: 4_096 }), feed(1, Format::Flv)],
         clients: vec![client(21, ClientKind::Play)],
         counters,
     };
@@ -209,11 +210,11 @@ fn a_stream_is_merged_over_shards() {
         (vhost_id(DEFAULT_VHOST, IdStyle::Numeric), stream_id(DEFAULT_VHOST, "live", "a", IdStyle::Numeric));
     let stream = format!(
         "{{\"id\":\"{sid}\",\"name\":\"a\",\"vhost\":\"{vid}\",\"app\":\"live\",\"tcUrl\":\"rtmp://h/live\",\"url\":\"/live/a\",\
-         \"live_ms\":61500,\"clients\":6,\"frames\":25,\"send_bytes\":300,\"recv_bytes\":50,\
-         \"kbps\":{{\"recv_30s\":4,\"send_30s\":24}},\"publish\":{{\"active\":true,\"cid\":\"20\"}},\
+         \"live_ms\":61500,\"clients\":8,\"frames\":25,\"send_bytes\":1400,\"recv_bytes\":50,\
+         \"kbps\":{{\"recv_30s\":4,\"send_30s\":32}},\"publish\":{{\"active\":true,\"cid\":\"20\"}},\
          \"video\":{{\"codec\":\"H264\",\"profile\":\"High\",\"level\":\"3.1\",\"width\":1280,\"height\":720}},\
          \"audio\":{{\"codec\":\"AAC\",\"sample_rate\":44100,\"channel\":2,\"profile\":\"LC\"}},\
-         \"owner\":1,\"shards\":[{{\"shard\":0,\"viewers\":3}},{{\"shard\":1,\"viewers\":2}}],\
+         \"owner\":1,\"shards\":[{{\"shard\":0,\"viewers\":3}},{{\"shard\":1,\"viewers\":4}}],\
          \"bitrate_kbps\":250,\"fps\":25.00,\"gop_ms\":2000,\"keyframe_age_ms\":100}}"
     );
     let list = f.asked("/api/v1/streams/", shards());
@@ -227,7 +228,7 @@ fn vhosts_add_up() {
     let f = Fixture::new();
     let vid = vhost_id(DEFAULT_VHOST, IdStyle::Numeric);
     let vhost = format!(
-        "{{\"id\":\"{vid}\",\"name\":\"__defaultVhost__\",\"enabled\":true,\"clients\":6,\"streams\":1,\
+        "{{\"id\":\"{vid}\",\"name\":\"__defaultVhost__\",\"enabled\":true,\"clients\":8,\"streams\":1,\
          \"send_bytes\":600,\"recv_bytes\":100,\"kbps\":{{\"recv_30s\":8,\"send_30s\":6}},\
          \"hls\":{{\"enabled\":true,\"fragment\":2.50}}}}"
     );
@@ -563,19 +564,22 @@ fn metrics_line_by_line() {
         "srs_stream_bitrate_bits{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",owner=\"1\"} 250000",
         "srs_stream_fps{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",owner=\"1\"} 25",
         "srs_stream_gop_seconds{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",owner=\"1\"} 2",
-        "srs_stream_viewers{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",shard=\"0\",format=\"rtmp\"} 3",
+        "srs_stream_viewers{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",shard=\"0\",format=\"rtmp\",chunk_size=\"60000\"} 3",
+        "srs_stream_viewers{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",shard=\"1\",format=\"rtmp\",chunk_size=\"60000\"} 1",
+        "srs_stream_viewers{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",shard=\"1\",format=\"rtmp\",chunk_size=\"4096\"} 2",
         "srs_stream_viewers{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",shard=\"1\",format=\"flv\"} 1",
         "srs_stream_keyframe_age_seconds{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",owner=\"1\"} 0.1",
-        "srs_stream_drops_total{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",reason=\"queue_length\"} 15",
-        "srs_stream_drops_total{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",reason=\"feed_trimmed\"} 6",
-        "srs_stream_drops_total{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",reason=\"edge_lagged\"} 3",
-        "srs_stream_send_bytes_total{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\"} 300",
+        "srs_stream_drops_total{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",shard=\"0\",format=\"rtmp\",chunk_size=\"60000\",reason=\"queue_length\"} 5",
+        "srs_stream_drops_total{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",shard=\"0\",format=\"rtmp\",chunk_size=\"60000\",reason=\"feed_trimmed\"} 2",
+        "srs_stream_drops_total{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",shard=\"0\",format=\"rtmp\",chunk_size=\"60000\",reason=\"edge_lagged\"} 1",
+        "srs_stream_drops_total{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",shard=\"1\",format=\"flv\",reason=\"edge_lagged\"} 1",
+        "srs_stream_send_bytes_total{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",shard=\"1\",format=\"flv\"} 100",
         "# TYPE srs_stream_viewer_lag_seconds histogram",
-        "srs_stream_viewer_lag_seconds_bucket{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",le=\"0.04\"} 3",
-        "srs_stream_viewer_lag_seconds_bucket{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",le=\"0.7\"} 6",
-        "srs_stream_viewer_lag_seconds_bucket{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",le=\"+Inf\"} 6",
-        "srs_stream_viewer_lag_seconds_sum{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\"} 1.32",
-        "srs_stream_viewer_lag_seconds_count{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\"} 6",
+        "srs_stream_viewer_lag_seconds_bucket{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",shard=\"1\",format=\"flv\",le=\"0.04\"} 1",
+        "srs_stream_viewer_lag_seconds_bucket{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",shard=\"1\",format=\"flv\",le=\"0.7\"} 2",
+        "srs_stream_viewer_lag_seconds_bucket{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",shard=\"1\",format=\"flv\",le=\"+Inf\"} 2",
+        "srs_stream_viewer_lag_seconds_sum{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",shard=\"1\",format=\"flv\"} 0.44",
+        "srs_stream_viewer_lag_seconds_count{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",shard=\"1\",format=\"flv\"} 2",
     ] {
         assert_eq!(lines.iter().filter(|line| **line == expected).count(), 1, "{expected}\n{body}");
     }
