@@ -4,7 +4,7 @@
 use crate::formats::flv::{Codec, Role};
 use crate::formats::message::{Frame, Kind};
 use crate::formats::{aac, av1, h264, hevc, mp3, opus};
-use crate::stream::prelude::{Header, Prelude};
+use crate::stream::prelude::Prelude;
 
 /// A video track whose sequence header could be read.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,8 +64,7 @@ impl Tracks {
     /// The tracks that a prelude describes.
     pub fn of(prelude: &Prelude) -> Tracks {
         let header = |kind| {
-            let main = |h: &&Header| h.kind == kind && !h.tag.multitrack;
-            let header = prelude.headers.iter().find(main)?;
+            let header = prelude.header(kind)?;
             Some((header.tag.codec, header.payload.get(header.tag.body_at..)?))
         };
         let video = header(Kind::Video).and_then(|(codec, body)| match codec {
