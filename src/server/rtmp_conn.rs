@@ -169,17 +169,13 @@ impl RtmpConn<'_> {
     /// The owner refused the publish, or has ended it.
     fn revoked(&mut self, reason: CloseReason) {
         self.client.set_source(None); // the core has forgotten it already
-        let why = match reason {
-            CloseReason::StreamBusy => Refusal::Busy,
-            _ => Refusal::Denied(reason.as_str()),
-        };
-        self.refuse(why, reason);
+        self.refuse(reason);
     }
 
     fn play(&mut self, request: &PlayRequest) {
         let Some(vhost) = self.resolve(&request.name) else { return };
         if self.shard.hub.borrow().is_full() {
-            return self.refuse(Refusal::Denied("out of memory for media"), CloseReason::MemoryBudget);
+            return self.refuse(CloseReason::MemoryBudget);
         }
         let format = Format::Rtmp { chunk_bytes: self.session.chunk_bytes() };
         let about = self.about(&vhost, &request.name, ClientKind::Play, Some(format));
@@ -196,13 +192,17 @@ impl RtmpConn<'_> {
         crate::faults::in_connection(&name.stream);
         let vhost = self.shard.process.vhost(&name.vhost).cloned();
         if vhost.is_none() {
-            self.refuse(Refusal::Denied("no such vhost"), CloseReason::VhostUnknown);
+            self.refuse(CloseReason::VhostUnknown);
         }
         vhost
     }
 
-    fn refuse(&mut self, why: Refusal<'_>, reason: CloseReason) {
-        self.session.refuse(why);
+    /// Says no, in the word that log and metrics have for it.
+    fn refuse(&mut self, reason: CloseReason) {
+        self.session.refuse(match reason {
+            CloseReason::StreamBusy => Refusal::Busy,
+            _ => Refusal::Denied(reason.as_str()),
+        });
         self.send_output();
         self.client.end(reason);
     }
