@@ -20,7 +20,7 @@ use shards::{Class, Sent, TcpConn, TcpTuning};
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
-use std::net::Shutdown;
+use std::net::{IpAddr, Shutdown};
 use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::task::Poll;
@@ -43,6 +43,8 @@ pub struct About {
     pub app: String,
     /// Stream.
     pub stream: String,
+    /// Its address: the one that an RTMP proxy before us names, which nobody verifies, else the peer's.
+    pub ip: IpAddr,
     /// Page that embeds the player.
     pub page_url: String,
     /// Player.
@@ -463,15 +465,17 @@ impl Wire for Rc<Client> {
 
 /// The session's one line in the log.
 pub fn summary(client: &Client, protocol: &str, now_ms: u64) -> String {
+    let peer = client.outlet.conn.peer();
     let who = client.about(|about| {
         let format = about.format.map_or("", Format::as_str);
         format!("{} {format} {}/{}/{}", about.kind.as_str(), about.vhost, about.app, about.stream)
     });
+    let proxied = client.about(|about| about.ip).filter(|ip| *ip != peer.ip());
+    let proxied = proxied.map_or(String::new(), |ip| format!(" for {ip}"));
     let (worst_ms, jumps) = client.view.get();
     format!(
-        "client {} {protocol} {} {}: {} after {:.1} s, recv {} sent {} bytes, worst lag {worst_ms} ms, jumps {jumps}",
+        "client {} {protocol} {peer}{proxied} {}: {} after {:.1} s, recv {} sent {} bytes, worst lag {worst_ms} ms, jumps {jumps}",
         client.id,
-        client.outlet.conn.peer(),
         who.as_deref().unwrap_or("-"),
         client.reason().map_or("peer_closed", Reason::as_str),
         now_ms.saturating_sub(client.since_ms) as f64 / 1000.0,

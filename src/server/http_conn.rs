@@ -242,6 +242,7 @@ impl HttpConn<'_> {
             vhost: plan.name.to_string(),
             app: live.app.clone(),
             stream: live.stream.clone(),
+            ip: self.client.conn().peer().ip(),
             page_url: header("referer"),
             swf_url: String::new(),
             tc_url: format!("http://{}/{}", request.host, live.app),

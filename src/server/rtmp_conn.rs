@@ -15,6 +15,7 @@ use crate::stream::post;
 use crate::stream::viewer::Wanted;
 use crate::stream::wire::Wire;
 use crate::web::api::snapshot::ClientKind;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -212,11 +213,13 @@ impl RtmpConn<'_> {
         let key = post::key(&vhost.name, &name.app, &name.stream);
         let (vhost, app, stream) = post::names(&key);
         let said = self.connected.as_ref().map(|request| &request.connect);
+        let proxied = self.connected.as_ref().and_then(|request| request.handshake.proxied_ip);
         let text = |field: Option<&String>| field.cloned().unwrap_or_default();
         About {
             vhost: vhost.to_owned(),
             app: app.to_owned(),
             stream: stream.to_owned(),
+            ip: proxied.map_or_else(|| self.client.conn().peer().ip(), IpAddr::from),
             page_url: text(said.map(|c| &c.page_url)),
             swf_url: text(said.map(|c| &c.swf_url)),
             tc_url: text(said.map(|c| &c.tc_url)),

@@ -185,7 +185,7 @@ fn client(
         vhost: about.vhost.clone(),
         app: about.app.clone(),
         stream: about.stream.clone(),
-        ip: client.conn().peer().ip().to_canonical().to_string(),
+        ip: about.ip.to_canonical().to_string(),
         page_url: about.page_url.clone(),
         swf_url: about.swf_url.clone(),
         tc_url: about.tc_url.clone(),

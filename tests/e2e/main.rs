@@ -11,6 +11,7 @@ mod gstreamer;
 mod http_odds;
 mod isolation;
 mod late_viewers;
+mod proxied;
 mod refusals;
 mod republish;
 mod rtmpdump;

@@ -19,12 +19,17 @@ pub fn connect(url: &str, role: Role) -> (TcpStream, ClientSession) {
 
 /// The same; what went wrong, otherwise.
 pub fn try_connect(url: &str, role: Role) -> Result<(TcpStream, ClientSession), String> {
+    connect_behind(&[], url, role)
+}
+
+/// The same behind a proxy that says `header` first.
+pub fn connect_behind(header: &[u8], url: &str, role: Role) -> Result<(TcpStream, ClientSession), String> {
     let parsed = ClientUrl::parse(url).expect("a URL");
     let mut stream = TcpStream::connect((parsed.host.as_str(), parsed.port)).map_err(|e| e.to_string())?;
     stream.set_read_timeout(Some(PATIENCE)).expect("a socket option");
     let mut session = ClientSession::new(Arc::new(ClientConfig::new(&parsed, role)), 7);
     let mut buffer = [0; 4096];
-    stream.write_all(&session.take_output()).map_err(|e| e.to_string())?;
+    stream.write_all(&[header, &session.take_output()].concat()).map_err(|e| e.to_string())?;
     while session.step() != Step::Ready {
         // One byte at a time near the end would be needed to lose no media: nobody here publishes yet, or
         // the caller does not care.

@@ -241,7 +241,7 @@ pub struct ClientSnapshot {
     pub app: String,
     /// Stream name.
     pub stream: String,
-    /// Its address, without port.
+    /// Its address, without port: as a proxy before us names it, if one does.
     pub ip: String,
     /// Page that embeds the player (RTMP), or Referer.
     pub page_url: String,
