@@ -1,12 +1,9 @@
 //! The client's end of an RTMP connection, without I/O: plays or publishes one stream.
 //!
-//! Used by edges and forwarders, and by the load tool for thousands of players, for which
-//! [`Keep::Head`] leaves out the payloads. The shell sends what [`ClientSession::take_output`] gives after
-//! `new`, after each round of [`ClientSession::read`], and after `write_media`.
+//! Used by the load tool for thousands of players. The shell sends what [`ClientSession::take_output`] gives
+//! after `new`, after each round of [`ClientSession::read`], and after `write_media`.
 
-pub use super::chunk::reader::{HEAD_BYTES, Head, Keep};
-
-use super::chunk::reader::{ChunkError, ChunkReader, Limits, Payload, RawMessage};
+use super::chunk::reader::{ChunkError, ChunkReader, Limits, RawMessage};
 use super::chunk::{DEFAULT_CHUNK_BYTES, csid, type_id, writer::write_message};
 use super::command::{Body, Call, Command, CommandError, Status};
 use super::control::{Acknowledgements, Control, User};
@@ -14,7 +11,7 @@ use super::handshake::{ClientHandshake, HandshakeError};
 use super::session::media::{Aggregate, data};
 use crate::formats::amf0::{self, Properties, Value};
 use crate::formats::bits::Short;
-use crate::formats::flv::{self, Tag};
+use crate::formats::flv;
 use crate::formats::message::{Kind, Message, WireTime};
 use std::sync::Arc;
 
@@ -29,8 +26,6 @@ pub struct ClientConfig {
     pub stream: String,
     /// What to do with the stream.
     pub role: Role,
-    /// What to do with payloads.
-    pub keep: Keep,
     /// `flashVer`.
     pub flash_version: String,
     /// `pageUrl`, if not empty.
@@ -68,7 +63,6 @@ impl ClientConfig {
             app: url.app.clone(),
             stream: url.stream.clone(),
             role,
-            keep: Keep::Whole,
             flash_version: "WIN 15,0,0,239".to_owned(),
             page_url: String::new(),
             swf_url: String::new(),
@@ -105,25 +99,10 @@ pub enum ClientEvent {
     Ready,
     /// A message of the stream that is played.
     Media(Message),
-    /// The same under [`Keep::Head`].
-    Skimmed(Skimmed),
     /// A status that is no error, `NetStream.Play.UnpublishNotify` for instance.
     Status(Box<Status>),
     /// The server refused, or sends the client elsewhere ([`Status::redirect`]): close.
     Failed(Box<Status>),
-}
-
-/// What is left of an audio or video message under [`Keep::Head`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Skimmed {
-    /// Audio or video.
-    pub kind: Kind,
-    /// Timestamp.
-    pub time: WireTime,
-    /// Its length and first bytes.
-    pub head: Head,
-    /// What the first bytes tell of it.
-    pub tag: Tag,
 }
 
 /// Why a session cannot go on.
@@ -175,7 +154,7 @@ impl ClientSession {
         ClientSession {
             step: Step::Handshake,
             handshake: Some(Box::new(ClientHandshake::new(seed, &mut out))),
-            reader: ChunkReader::new(config.limits, config.keep),
+            reader: ChunkReader::new(config.limits),
             acks: Acknowledgements::default(),
             peer_bandwidth_bytes: 0,
             chunk_bytes: DEFAULT_CHUNK_BYTES,
@@ -298,22 +277,10 @@ impl ClientSession {
     }
 
     fn message(&mut self, m: RawMessage) -> Result<Option<ClientEvent>, ClientError> {
-        let kind = match m.type_id {
-            type_id::AUDIO => Kind::Audio,
-            type_id::VIDEO => Kind::Video,
-            _ => Kind::Data,
-        };
-        let payload = match m.payload {
-            Payload::Whole(payload) => payload,
-            Payload::Head(head) => {
-                let tag = flv::inspect(kind, head.bytes());
-                return Ok(Some(ClientEvent::Skimmed(Skimmed { kind, time: m.time, head, tag })));
-            }
-        };
+        let payload = m.payload;
         Ok(match m.type_id {
-            type_id::AUDIO | type_id::VIDEO => {
-                Some(ClientEvent::Media(Message { kind, time: m.time, payload }))
-            }
+            type_id::AUDIO => Some(ClientEvent::Media(Message { kind: Kind::Audio, time: m.time, payload })),
+            type_id::VIDEO => Some(ClientEvent::Media(Message { kind: Kind::Video, time: m.time, payload })),
             type_id::DATA | type_id::DATA_AMF3 => data(m.time, &payload).map(ClientEvent::Media),
             type_id::AGGREGATE => {
                 let mut aggregate = Aggregate::new(payload, m.time);

@@ -154,7 +154,7 @@ impl Acknowledgements {
 
 #[cfg(test)]
 mod tests {
-    use super::super::chunk::reader::{ChunkReader, Keep, Limits, Payload};
+    use super::super::chunk::reader::{ChunkReader, Limits};
     use super::*;
 
     #[test]
@@ -175,10 +175,9 @@ mod tests {
         for control in all {
             let mut out = Vec::new();
             control.write(&mut out);
-            let m = ChunkReader::new(Limits::default(), Keep::Whole).read(&mut &out[..]).unwrap().unwrap();
-            let Payload::Whole(payload) = m.payload else { panic!() };
+            let m = ChunkReader::new(Limits::default()).read(&mut &out[..]).unwrap().unwrap();
             assert_eq!((m.csid, m.stream_id), (2, 0));
-            assert_eq!(Control::read(m.type_id, &payload), Ok(Some(control)));
+            assert_eq!(Control::read(m.type_id, &m.payload), Ok(Some(control)));
         }
         let mut out = Vec::new();
         Control::ChunkSize(60000).write(&mut out);

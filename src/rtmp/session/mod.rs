@@ -20,7 +20,7 @@ pub use play::PlayRequest;
 pub use publish::{PublishKind, PublishRequest};
 pub use refuse::Refusal;
 
-use super::chunk::reader::{ChunkError, ChunkReader, Keep, Limits, Payload, RawMessage};
+use super::chunk::reader::{ChunkError, ChunkReader, Limits, RawMessage};
 use super::chunk::{DEFAULT_CHUNK_BYTES, type_id};
 use super::command::{Body, Call, Command, CommandError};
 use super::control::{Acknowledgements, Control, User};
@@ -273,7 +273,7 @@ impl ServerSession {
             state: State::Handshake,
             handshake: Some(Box::new(ServerHandshake::new(seed))),
             agreed: Agreed { complex: None, proxied_ip: None },
-            reader: ChunkReader::new(limits, Keep::Whole),
+            reader: ChunkReader::new(limits),
             acks: Acknowledgements::default(),
             messages: 0,
             chunk_bytes: DEFAULT_CHUNK_BYTES,
@@ -404,7 +404,7 @@ impl ServerSession {
     }
 
     fn message(&mut self, m: RawMessage) -> Result<Option<Event>, SessionError> {
-        let Payload::Whole(payload) = m.payload else { return Ok(None) };
+        let payload = m.payload;
         match m.type_id {
             type_id::AUDIO | type_id::VIDEO | type_id::DATA | type_id::DATA_AMF3 | type_id::AGGREGATE => {
                 Ok(self.media(m.type_id, m.time, payload))

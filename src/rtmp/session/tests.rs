@@ -47,7 +47,7 @@ fn replay<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Event>, Vec<u8>) {
 /// The messages of one or more outputs in words. Each output must be readable without history: only full
 /// headers, no chunk stream of media.
 fn words(out: &[u8], chunk_bytes: u32) -> Vec<String> {
-    let mut reader = ChunkReader::new(Limits::default(), Keep::Whole);
+    let mut reader = ChunkReader::new(Limits::default());
     let mut size = Vec::new();
     Control::ChunkSize(chunk_bytes).write(&mut size);
     assert_eq!(reader.read(&mut &size[..]), Ok(None));
@@ -56,15 +56,14 @@ fn words(out: &[u8], chunk_bytes: u32) -> Vec<String> {
         assert_eq!(input[0] >> 6, 0, "a full header");
         let Some(m) = reader.read(&mut input).unwrap() else { continue };
         assert!(matches!(m.csid, 2 | 3 | 5), "csid {}", m.csid);
-        let Payload::Whole(payload) = m.payload else { panic!() };
         all.push(match m.type_id {
             type_id::COMMAND | type_id::DATA => {
-                let mut values = amf0::read_all(&payload).unwrap().into_iter();
+                let mut values = amf0::read_all(&m.payload).unwrap().into_iter();
                 let name = values.next().unwrap();
                 let rest: Vec<String> = values.map(|v| brief(&v)).collect();
                 format!("{}: {} {}", m.stream_id, name.as_str().unwrap(), rest.join(" "))
             }
-            id => format!("{:?}", Control::read(id, &payload).unwrap().unwrap()),
+            id => format!("{:?}", Control::read(id, &m.payload).unwrap().unwrap()),
         });
     }
     all
@@ -266,12 +265,12 @@ fn connect_is_answered_in_the_order_of_srs() {
             Terms { server_ip: "10.0.0.1".into(), id: ConnectionId::Number(107.0), ..Terms::default() };
         s.accept_connect(&request, &terms);
         let out = s.take_output();
-        let (mut reader, mut input) = (ChunkReader::new(Limits::default(), Keep::Whole), &out[..]);
+        let (mut reader, mut input) = (ChunkReader::new(Limits::default()), &out[..]);
         let mut next = || reader.read(&mut input).unwrap().map(|m| (m.type_id, m.payload));
-        let whole = |bytes: &[u8]| Payload::Whole(Bytes::copy_from_slice(bytes));
+        let whole = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
         assert_eq!(next(), Some((5, whole(b"\0\x26\x25\xa0"))));
         assert_eq!(next(), Some((6, whole(b"\0\x26\x25\xa0\x02"))));
-        let Some((20, Payload::Whole(result))) = next() else { panic!() };
+        let Some((20, result)) = next() else { panic!() };
         assert_eq!(next(), Some((20, whole(Body::call("onBWDone", 0.0).null().as_bytes()))));
         assert_eq!((next(), reader.chunk_bytes()), (None, 60_000));
 
@@ -525,10 +524,9 @@ struct Both {
 }
 
 impl Both {
-    fn new(role: Role, keep: Keep) -> Both {
+    fn new(role: Role) -> Both {
         let url = ClientUrl::parse("rtmp://h/live?vhost=v/s?k=1").unwrap();
-        let config = ClientConfig { keep, ..ClientConfig::new(&url, role) };
-        let client = ClientSession::new(Arc::new(config), 5);
+        let client = ClientSession::new(Arc::new(ClientConfig::new(&url, role)), 5);
         Both { client, server: session(), said: Vec::new(), asked: Vec::new() }
     }
 
@@ -560,7 +558,7 @@ impl Both {
 #[test]
 fn our_client_publishes_to_our_server() {
     for (role, kind) in [(Role::PublishFlash, PublishKind::Flash), (Role::PublishFmle, PublishKind::Fmle)] {
-        let mut both = Both::new(role, Keep::Whole);
+        let mut both = Both::new(role);
         both.run(agree);
         assert_eq!((&both.said[..], both.client.step()), (&[ClientEvent::Ready][..], Step::Ready));
         assert!(
@@ -583,37 +581,27 @@ fn our_client_publishes_to_our_server() {
 
 #[test]
 fn our_client_plays_from_our_server() {
-    for keep in [Keep::Whole, Keep::Head] {
-        let mut both = Both::new(Role::Play, keep);
-        both.run(agree);
-        assert!(matches!(&both.asked[1], Event::Play(r) if r.name.params == "k=1"), "{:?}", both.asked);
-        assert_eq!(both.said.last(), Some(&ClientEvent::Ready));
-        both.said.clear();
-        // The stream core sends media beside the session.
-        let frame = [&b"\x17\x01\0\0\x28"[..], &[7; 70_000]].concat();
-        let mut out = Vec::new();
-        write_message(&mut out, 6, 9, 1, WireTime(40), &[&frame], both.server.chunk_bytes());
-        both.down(&out);
-        match (keep, &both.said[..]) {
-            (Keep::Whole, [ClientEvent::Media(m)]) => {
-                assert_eq!((&m.payload[..], m.time.0), (&frame[..], 40))
-            }
-            (Keep::Head, [ClientEvent::Skimmed(m)]) => {
-                assert_eq!((m.tag.role, m.time.0, m.head.length), (TagRole::Key, 40, 70_005));
-                assert_eq!(m.head.bytes(), &frame[..40]);
-            }
-            (_, other) => panic!("{other:?}"),
-        }
-        both.client.finish();
-        both.run(agree);
-        assert_eq!(both.asked.last(), Some(&Event::StopPlay));
-    }
+    let mut both = Both::new(Role::Play);
+    both.run(agree);
+    assert!(matches!(&both.asked[1], Event::Play(r) if r.name.params == "k=1"), "{:?}", both.asked);
+    assert_eq!(both.said.last(), Some(&ClientEvent::Ready));
+    both.said.clear();
+    // The stream core sends media beside the session.
+    let frame = [&b"\x17\x01\0\0\x28"[..], &[7; 70_000]].concat();
+    let mut out = Vec::new();
+    write_message(&mut out, 6, 9, 1, WireTime(40), &[&frame], both.server.chunk_bytes());
+    both.down(&out);
+    let [ClientEvent::Media(m)] = &both.said[..] else { panic!("{:?}", both.said) };
+    assert_eq!((&m.payload[..], m.time.0), (&frame[..], 40));
+    both.client.finish();
+    both.run(agree);
+    assert_eq!(both.asked.last(), Some(&Event::StopPlay));
 }
 
 #[test]
 fn refusals_reach_the_client() {
     let refused = |role, code: &str, at: fn(&Event) -> bool, how: fn(&mut ServerSession)| {
-        let mut both = Both::new(role, Keep::Whole);
+        let mut both = Both::new(role);
         both.run(|s, event| if at(event) { how(s) } else { agree(s, event) });
         let Some(ClientEvent::Failed(status)) = both.said.last() else { panic!("{:?}", both.said) };
         assert_eq!((&status.code[..], both.client.step()), (code, Step::Failed));
