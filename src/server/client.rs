@@ -377,7 +377,7 @@ impl Client {
         }
         self.signal();
         if let (Some(shard), Some(viewer)) = (self.shard.upgrade(), self.viewer.get()) {
-            shard.hub.borrow_mut().unparked(viewer);
+            shard.hub.borrow_mut().wake(viewer);
             shard.ctx.kick();
         }
     }

@@ -366,7 +366,7 @@ impl Service for ShardService {
         match message {
             Msg::Core(post) => self.hub.borrow_mut().take(from.0, post, self.now_ms()),
             Msg::IsLive(key, reply) => {
-                reply.send(self.hub.borrow().stream(&key).is_some_and(|stream| stream.publisher().is_some()));
+                reply.send(self.hub.borrow().origin(&key).is_some_and(|origin| origin.publisher().is_some()));
             }
             Msg::Snapshot(wanted, reply) => {
                 let shard = Rc::clone(self);

@@ -8,7 +8,7 @@ use crate::formats::flv::Tag;
 use crate::formats::message::Kind;
 use crate::stats::reason::DropReason;
 use crate::stream::feed::Feed;
-use crate::stream::owned::Stream;
+use crate::stream::origin::Origin;
 use crate::stream::post::names;
 use crate::stream::prelude::{Header, Prelude};
 use crate::stream::wire::Wire;
@@ -71,7 +71,7 @@ fn vhosts(shard: &Shard) -> Vec<VhostSnapshot> {
 /// Adds a step of streams; says where the next one begins.
 fn streams(shard: &Shard, slot: usize, out: &mut Vec<StreamSnapshot>) -> Option<usize> {
     let (hub, now_ms) = (shard.hub.borrow(), shard.now_ms());
-    let mut from = hub.streams_from(slot);
+    let mut from = hub.origins_from(slot);
     out.extend(from.by_ref().take(STEP).map(|(_, s)| stream(shard, s, now_ms)));
     from.next().map(|(slot, _)| slot)
 }
@@ -96,7 +96,7 @@ fn owned_names(key: &str) -> (String, String, String) {
     (vhost.to_owned(), app.to_owned(), stream.to_owned())
 }
 
-fn stream(shard: &Shard, stream: &Stream, now_ms: u64) -> StreamSnapshot {
+fn stream(shard: &Shard, stream: &Origin, now_ms: u64) -> StreamSnapshot {
     let (vhost, app, name) = owned_names(stream.key());
     let counters = stream.counters();
     let prelude = stream.prelude();

@@ -2,9 +2,9 @@
 //! holds the viewers that read them; [`super::start`] says where they begin, [`super::pump`] does the sending.
 
 use super::block::{Block, LogOffset};
+use super::cadence::next_tick;
 use super::encode::Format;
 use super::log::{Log, Pushed};
-use super::output::next_tick;
 use super::post::{Epoch, FeedItem, StreamKey, Sub};
 use super::prelude::Prelude;
 use super::settings::{Cadence, Settings};

@@ -18,7 +18,7 @@ pub(super) fn caught<R>(step: impl FnOnce() -> R) -> Option<R> {
 /// What a post's handler works on, and what its sender is told if that panics.
 pub(super) enum Charge {
     /// A stream owned here.
-    Stream { key: StreamKey, answer: Option<Post> },
+    Origin { key: StreamKey, answer: Option<Post> },
     /// A feed of this shard, by its place in the table.
     Feed(usize),
 }
@@ -50,14 +50,14 @@ impl<W: Wire> Hub<W> {
             }
             Post::Granted { .. } | Post::Revoked { .. } | Post::MediaCredit { .. } => return None,
         };
-        Some(Charge::Stream { key: Arc::clone(key), answer })
+        Some(Charge::Origin { key: Arc::clone(key), answer })
     }
 
     /// The handler of a post from `from` panicked.
     pub(super) fn fail(&mut self, from: u16, charge: Charge) {
         match charge {
-            Charge::Stream { key, answer } => {
-                self.fail_stream(&key);
+            Charge::Origin { key, answer } => {
+                self.fail_origin(&key);
                 if let Some(answer) = answer {
                     self.post(from, answer);
                 }
@@ -67,13 +67,13 @@ impl<W: Wire> Hub<W> {
     }
 
     /// A stream panicked: it is forgotten, and all that belongs to it is closed.
-    pub(super) fn fail_stream(&mut self, key: &StreamKey) {
+    pub(super) fn fail_origin(&mut self, key: &StreamKey) {
         self.panics += 1;
         log::error!("shard {}: stream {key} panicked; it was ended, the shard goes on", self.me);
         self.scratch.clear();
-        let Some(at) = self.stream_at.remove(key) else { return };
-        let gone = self.streams.remove(at);
-        self.busy_streams.retain(|busy| *busy != at);
+        let Some(at) = self.origin_at.remove(key) else { return };
+        let gone = self.origins.remove(at);
+        self.busy_origins.retain(|busy| *busy != at);
         if let Some(publisher) = gone.publisher() {
             let post = Post::Revoked { source: publisher.source, reason: CloseReason::Panic };
             self.post(publisher.shard, post);
@@ -144,7 +144,7 @@ mod tests {
         wire.0.borrow_mut().panics = true;
         for now_ms in [250, 500, 750] {
             hub.sweep(now_ms);
-            hub.unparked(viewer);
+            hub.wake(viewer);
             hub.turn(now_ms, 0);
         }
         assert_eq!(hub.panics(), 1);

@@ -3,6 +3,7 @@
 use super::*;
 use crate::formats::message::{Kind, Message, WireTime};
 use crate::stream::testing::{CountingWire, KEY, RTMP, VIDEO_HEADER};
+use crate::stream::viewer::Wanted;
 use bytes::Bytes;
 
 fn message(payload: &'static [u8]) -> Message {
@@ -27,6 +28,6 @@ fn what_viewers_were_sent_is_told_to_the_owner_when_the_last_one_leaves() {
         all += sent;
         hub.turn(80, 0);
         assert!(hub.feeds().next().is_none());
-        assert_eq!(hub.stream(&key).map(Stream::past_sent_bytes), Some(all));
+        assert_eq!(hub.origin(&key).map(Origin::past_sent_bytes), Some(all));
     }
 }

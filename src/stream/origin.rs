@@ -82,7 +82,7 @@ pub enum Verdict {
 }
 
 /// A stream, on the one shard that owns it.
-pub struct Stream {
+pub struct Origin {
     key: StreamKey,
     settings: Arc<Settings>,
     epoch: Epoch,
@@ -114,10 +114,10 @@ pub struct Pace {
     pub kbps: u32,
 }
 
-impl Stream {
+impl Origin {
     /// A stream that nobody publishes yet.
-    pub fn new(key: StreamKey, settings: Arc<Settings>) -> Stream {
-        Stream {
+    pub fn new(key: StreamKey, settings: Arc<Settings>) -> Origin {
+        Origin {
             key,
             timeline: Timeline::new(settings.jitter),
             settings,
