@@ -350,12 +350,12 @@ impl HttpConn<'_> {
             ApiCall::Answer(response) => response,
             ApiCall::Snapshot(query) => self.ask(query).await,
             ApiCall::Kick(kick) => {
-                let owner = self.shard_of(kick.client);
-                let asked = self.shard.ctx.ask(owner, |reply| Msg::Kick(kick.client, reply), ASK_LIMIT).await;
+                let to = self.shard_of(kick.client);
+                let asked = self.shard.ctx.ask(to, |reply| Msg::Kick(kick.client, reply), ASK_LIMIT).await;
                 let outcome = match asked {
                     Ok(true) => KickOutcome::Closed,
                     Ok(false) => KickOutcome::Unknown,
-                    Err(_) => KickOutcome::Unanswered(owner.0),
+                    Err(_) => KickOutcome::Unanswered(to.0),
                 };
                 with_context(process, |context| api::kicked(&kick, context, outcome))
             }
@@ -368,8 +368,8 @@ impl HttpConn<'_> {
         let ctx = &self.shard.ctx;
         let answers = match wanted.clients {
             WantedClients::One(id) => {
-                let owner = self.shard_of(id);
-                vec![(owner, ctx.ask(owner, |reply| Msg::Snapshot(wanted, reply), ASK_LIMIT).await)]
+                let to = self.shard_of(id);
+                vec![(to, ctx.ask(to, |reply| Msg::Snapshot(wanted, reply), ASK_LIMIT).await)]
             }
             _ => ctx.ask_all(|reply| Msg::Snapshot(wanted, reply), ASK_LIMIT).await,
         };

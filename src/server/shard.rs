@@ -364,7 +364,7 @@ impl Service for ShardService {
 
     fn on_message(&self, from: ShardId, message: Msg) {
         match message {
-            Msg::Core(post) => self.hub.borrow_mut().take(from.0, post, self.now_ms()),
+            Msg::Core(post) => self.hub.borrow_mut().receive(from.0, post, self.now_ms()),
             Msg::IsLive(key, reply) => {
                 reply.send(self.hub.borrow().origin(&key).is_some_and(|origin| origin.publisher().is_some()));
             }

@@ -124,7 +124,7 @@ impl<W: Wire> Hub<W> {
     // ---- what the shell drives ----
 
     /// A post from a peer's hub.
-    pub fn take(&mut self, from: u16, post: Post, now_ms: u64) {
+    pub fn receive(&mut self, from: u16, post: Post, now_ms: u64) {
         let charge = self.charge(&post);
         if caught(|| self.handle(from, post, now_ms)).is_none()
             && let Some(charge) = charge
@@ -331,7 +331,7 @@ impl<W: Wire> Hub<W> {
     /// Delivers what this shard posted to itself.
     fn settle(&mut self, now_ms: u64) {
         while let Some(post) = self.here.pop_front() {
-            self.take(self.me, post, now_ms);
+            self.receive(self.me, post, now_ms);
         }
     }
 

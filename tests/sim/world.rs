@@ -354,7 +354,7 @@ impl World {
             _ => {}
         }
         let shard = &mut self.shards[me];
-        shard.hub.take(from as u16, post, self.now);
+        shard.hub.receive(from as u16, post, self.now);
         shard.touched = true;
         self.note_publishers();
         self.events(me);
