@@ -115,6 +115,7 @@ fn length_ms(clip: &[Message]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::formats::codec::Codec;
     use proptest::prelude::*;
 
     fn run(until_ms: u64, mut step_ms: impl FnMut() -> u64) -> Vec<Message> {
@@ -141,8 +142,8 @@ mod tests {
         let opening: Vec<_> = all.iter().take(3).map(look).map(|(k, t)| (k, t.codec, t.role)).collect();
         assert_eq!(opening[0].0, Kind::Data);
         assert!(all[0].payload.starts_with(b"\x02\x00\x0aonMetaData"));
-        assert!(opening.contains(&(Kind::Video, flv::Codec::H264, Role::SequenceHeader)));
-        assert!(opening.contains(&(Kind::Audio, flv::Codec::Aac, Role::SequenceHeader)));
+        assert!(opening.contains(&(Kind::Video, Codec::H264, Role::SequenceHeader)));
+        assert!(opening.contains(&(Kind::Audio, Codec::Aac, Role::SequenceHeader)));
         let (video, audio) = (of(&all, Kind::Video), of(&all, Kind::Audio));
         assert_eq!((video.len(), audio.len()), (200, 375));
         assert_eq!(all.len(), 3 + 575);

@@ -1,7 +1,8 @@
 //! What a stream's tracks are, in words: as SRS's HTTP API names them, and as browsers want to hear it
 //! (RFC 6381).
 
-use super::flv::{Codec, Tag};
+use super::codec::Codec;
+use super::flv::Tag;
 use super::{aac, av1, h264, hevc, mp3, opus, vp9};
 
 /// The `video` object of a stream in the HTTP API.

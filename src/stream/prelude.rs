@@ -4,7 +4,8 @@
 //! viewer who joins or jumps. Its version number tells a viewer's shard whether what a viewer was given last
 //! is still in force.
 
-use crate::formats::flv::{Codec, Role, Tag};
+use crate::formats::codec::Codec;
+use crate::formats::flv::{Role, Tag};
 use crate::formats::message::Kind;
 use crate::formats::mp3;
 use bytes::Bytes;

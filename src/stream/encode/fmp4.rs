@@ -6,7 +6,8 @@
 
 use super::tracks::{Audio, Tracks, Video};
 use super::{Encode, OpenBlock, Start};
-use crate::formats::flv::{Codec, Role};
+use crate::formats::codec::Codec;
+use crate::formats::flv::Role;
 use crate::formats::message::{Frame, Kind, MediaTime};
 use crate::formats::mp4::boxes::MS_PER_SECOND;
 use crate::formats::mp4::fmp4::{AUDIO_TRACK, Sample, VIDEO_TRACK, write_fragment, write_init};

@@ -1,7 +1,8 @@
 //! The main video and audio track of a stream, as far as formats other than FLV and RTMP can carry them:
 //! parsed from the prelude once per change.
 
-use crate::formats::flv::{Codec, Role};
+use crate::formats::codec::Codec;
+use crate::formats::flv::Role;
 use crate::formats::message::{Frame, Kind};
 use crate::formats::{aac, av1, h264, hevc, mp3, opus};
 use crate::stream::prelude::Prelude;
