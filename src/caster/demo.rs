@@ -30,7 +30,7 @@
 //!   -flvflags no_duration_filesize+no_sequence_end demo.flv
 //! ```
 
-use crate::formats::flv::{self, Role};
+use crate::formats::flv;
 use crate::formats::flv_file;
 use crate::formats::message::{Kind, Message, WireTime};
 use std::time::Duration;
@@ -66,7 +66,7 @@ impl DemoStream {
     /// The stream at its start.
     pub fn new() -> DemoStream {
         let all = flv_file::messages(CLIP).expect("the embedded clip is whole FLV, which a test reads");
-        let coded = |m: &Message| matches!(flv::inspect(m.kind, &m.payload).role, Role::Key | Role::Coded);
+        let coded = |m: &Message| flv::inspect(m.kind, &m.payload).role.is_coded();
         let (clip, opening): (Vec<_>, Vec<_>) = all.into_iter().partition(coded);
         let clip_ms = length_ms(&clip);
         DemoStream { opening, clip, clip_ms, rounds: 0, next: 0, shift: Duration::ZERO }
@@ -116,6 +116,7 @@ fn length_ms(clip: &[Message]) -> u64 {
 mod tests {
     use super::*;
     use crate::formats::codec::Codec;
+    use crate::formats::flv::Role;
     use proptest::prelude::*;
 
     fn run(until_ms: u64, mut step_ms: impl FnMut() -> u64) -> Vec<Message> {

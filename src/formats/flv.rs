@@ -24,6 +24,13 @@ pub enum Role {
     Other,
 }
 
+impl Role {
+    /// Coded media, keyframes included.
+    pub const fn is_coded(self) -> bool {
+        matches!(self, Role::Key | Role::Coded)
+    }
+}
+
 /// What one look at a payload tells. `body_at` is the offset of the codec's own bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tag {

@@ -221,17 +221,20 @@ impl ClientSession {
         if self.step != Step::Ready {
             return;
         }
-        let csid = match kind {
-            Kind::Audio => csid::AUDIO,
-            Kind::Video => csid::VIDEO,
-            Kind::Data => csid::DATA,
-        };
         let mut wrapping = Vec::new();
         if kind == Kind::Data && flv::is_metadata(payload) {
             amf0::write_string(&mut wrapping, "@setDataFrame");
         }
         let parts = [&wrapping[..], payload];
-        write_message(&mut self.out, csid, kind.type_id(), self.stream_id, time, &parts, self.chunk_bytes);
+        write_message(
+            &mut self.out,
+            csid::of(kind),
+            kind.type_id(),
+            self.stream_id,
+            time,
+            &parts,
+            self.chunk_bytes,
+        );
     }
 
     /// Says that no more is wanted, or will be sent. The connection may be closed after.
@@ -279,8 +282,8 @@ impl ClientSession {
     fn message(&mut self, m: RawMessage) -> Result<Option<ClientEvent>, ClientError> {
         let payload = m.payload;
         Ok(match m.type_id {
-            type_id::AUDIO => Some(ClientEvent::Media(Message { kind: Kind::Audio, time: m.time, payload })),
-            type_id::VIDEO => Some(ClientEvent::Media(Message { kind: Kind::Video, time: m.time, payload })),
+            type_id::AUDIO | type_id::VIDEO => Kind::of_type_id(m.type_id)
+                .map(|kind| ClientEvent::Media(Message { kind, time: m.time, payload })),
             type_id::DATA | type_id::DATA_AMF3 => data(m.time, &payload).map(ClientEvent::Media),
             type_id::AGGREGATE => {
                 let mut aggregate = Aggregate::new(payload, m.time);

@@ -158,9 +158,7 @@ impl HttpConn<'_> {
                 self.respond(&Response::text(405), exchange).await
             }
             MediaRoute::Redirect(path) => {
-                let raw = &request.query.raw;
-                let to = if raw.is_empty() { path } else { format!("{path}?{raw}") };
-                self.respond(&Response::redirect(302, to), exchange).await
+                self.respond(&Response::redirect(302, request.query.after(&path)), exchange).await
             }
             MediaRoute::PlayerPage(_) if request.path == page::STREAMS_PATH => {
                 self.answer_streams(exchange).await

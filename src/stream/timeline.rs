@@ -100,7 +100,7 @@ impl Timeline {
     ///
     /// In [`Jitter::Full`] and [`Jitter::Zero`] the outputs of each kind never decrease, nor are negative.
     pub fn place(&mut self, kind: Kind, role: Role, wire: WireTime, arrived_ms: u64) -> MediaTime {
-        let coded = matches!(role, Role::Key | Role::Coded) && kind != Kind::Data;
+        let coded = role.is_coded() && kind != Kind::Data;
         let out = match (self.jitter, coded) {
             (Jitter::Off | Jitter::Atc, _) => self.pass(kind, coded, wire, arrived_ms),
             (_, true) => self.coded(kind, wire, arrived_ms),

@@ -3,6 +3,7 @@
 use super::{Event, ServerSession, State, without_amf3_mark};
 use crate::formats::amf0::Value;
 use crate::formats::bits::{Reader, Short};
+use crate::formats::flv_file::TagHead;
 use crate::formats::message::{Kind, Message, WireTime};
 use crate::rtmp::chunk::type_id;
 use bytes::Bytes;
@@ -13,10 +14,9 @@ impl ServerSession {
         if !matches!(self.state, State::PublishStart | State::Publishing) {
             return None;
         }
-        let message = match type_id {
-            type_id::AUDIO => Message { kind: Kind::Audio, time, payload },
-            type_id::VIDEO => Message { kind: Kind::Video, time, payload },
-            type_id::AGGREGATE => {
+        let message = match (type_id, Kind::of_type_id(type_id)) {
+            (_, Some(kind @ (Kind::Audio | Kind::Video))) => Message { kind, time, payload },
+            (type_id::AGGREGATE, _) => {
                 let mut aggregate = Aggregate::new(payload, time);
                 let first = aggregate.next()?;
                 self.aggregate = Some(Box::new(aggregate));
@@ -65,34 +65,29 @@ impl Aggregate {
     /// The next audio, video or data message. A part that is cut short ends the aggregate.
     pub(crate) fn next(&mut self) -> Option<Message> {
         loop {
-            let (type_id, own_time, body) = self.part().ok()?;
+            let (head, body) = self.part().ok()?;
+            let own_time = head.time.0;
             let shift = *self.shift.get_or_insert(self.time.0.wrapping_sub(own_time));
             let time = WireTime(own_time.wrapping_add(shift));
-            match type_id {
-                type_id::AUDIO => return Some(Message { kind: Kind::Audio, time, payload: body }),
-                type_id::VIDEO => return Some(Message { kind: Kind::Video, time, payload: body }),
-                type_id::DATA => match data(time, &body) {
-                    Some(message) => return Some(message),
-                    None => continue,
-                },
-                _ => continue,
+            let message = match Kind::of_type_id(head.type_id) {
+                Some(Kind::Data) => data(time, &body),
+                kind => kind.map(|kind| Message { kind, time, payload: body }),
+            };
+            if message.is_some() {
+                return message;
             }
         }
     }
 
-    fn part(&mut self) -> Result<(u8, u32, Bytes), Short> {
+    fn part(&mut self) -> Result<(TagHead, Bytes), Short> {
         let mut r = Reader::new(self.payload.get(self.at..).unwrap_or_default());
-        let type_id = r.u8()?;
-        let length = r.u24()? as usize;
-        let low = r.u24()?;
-        let time = u32::from(r.u8()?) << 24 | low;
-        r.u24()?; // message stream id
+        let head = TagHead::read(&mut r)?;
         // A copy: one byte that is kept would keep the whole aggregate.
-        let body = Bytes::copy_from_slice(r.take(length)?);
+        let body = Bytes::copy_from_slice(r.take(head.body_bytes)?);
         self.at += r.position();
         // The back pointer of the last part may be missing.
         self.at = (self.at + 4).min(self.payload.len());
-        Ok((type_id, time, body))
+        Ok((head, body))
     }
 }
 

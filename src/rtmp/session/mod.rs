@@ -21,7 +21,7 @@ pub use publish::{PublishKind, PublishRequest};
 pub use refuse::Refusal;
 
 use super::chunk::reader::{ChunkError, ChunkReader, Limits, RawMessage};
-use super::chunk::{DEFAULT_CHUNK_BYTES, type_id};
+use super::chunk::{DEFAULT_CHUNK_BYTES, STREAM_ID, type_id};
 use super::command::{Body, Call, Command, CommandError};
 use super::control::{Acknowledgements, Control, User};
 use super::handshake::{Agreed, HandshakeError, ServerHandshake};
@@ -33,8 +33,8 @@ use media::Aggregate;
 use publish::Flow;
 use std::sync::Arc;
 
-/// The id of every message stream, as in SRS: the bytes of a stream are shared by all its players.
-pub const STREAM_ID: u32 = 1;
+/// What SRS says of every client in answers to `publish` and `play`.
+const CLIENT_ID: (&str, &str) = ("clientid", "ASAICiss");
 /// Bytes that wait to be sent, above which a session reads no further: a peer that calls and does not listen.
 pub const MAX_OUTPUT_BYTES: usize = 64 * 1024;
 /// Bytes given to a session that reads no further. A shell that obeys `wants_read` gives one read's worth.

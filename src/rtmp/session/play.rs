@@ -1,6 +1,7 @@
 //! Playing: what is said around the media, which others send.
 
-use super::{Event, STREAM_ID, ServerSession, SessionError, State};
+use super::{CLIENT_ID, Event, ServerSession, SessionError, State};
+use crate::rtmp::chunk::STREAM_ID;
 use crate::rtmp::command::{Body, Call, Command, Play};
 use crate::rtmp::control::{Control, User};
 use crate::rtmp::url::StreamName;
@@ -18,7 +19,6 @@ pub struct PlayRequest {
     pub reset: bool,
 }
 
-const CLIENT_ID: (&str, &str) = ("clientid", "ASAICiss");
 const DETAILS: (&str, &str) = ("details", "stream");
 
 impl ServerSession {

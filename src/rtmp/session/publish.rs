@@ -1,7 +1,8 @@
 //! Publishing: the three ways in which encoders begin, and how they end.
 
-use super::{Event, ServerSession, SessionError, State};
+use super::{CLIENT_ID, Event, ServerSession, SessionError, State};
 use crate::formats::amf0::Value;
+use crate::rtmp::chunk::STREAM_ID;
 use crate::rtmp::command::{Body, Call, Command, PublishMode};
 use crate::rtmp::url::{StreamName, TcUrl, UrlError};
 
@@ -86,12 +87,12 @@ impl ServerSession {
         if self.flow.kind() != PublishKind::Flash {
             self.on_fc("onFCPublish", CODE, TEXT);
         }
-        self.on_status("status", CODE, TEXT, &[("clientid", "ASAICiss")]);
+        self.on_status("status", CODE, TEXT, &[CLIENT_ID]);
     }
 
     fn on_fc(&mut self, name: &str, code: &str, description: &str) {
         let body = Body::call(name, 0.0).null().object(&[("code", code), ("description", description)]);
-        body.write_command(&mut self.out, super::STREAM_ID, self.chunk_bytes);
+        body.write_command(&mut self.out, STREAM_ID, self.chunk_bytes);
     }
 
     pub(super) fn publishing_call(&mut self, call: Call) -> Result<Option<Event>, SessionError> {
@@ -124,6 +125,6 @@ impl ServerSession {
         if let Some(transaction) = transaction {
             self.result(transaction, &Value::Undefined);
         }
-        self.on_status("status", CODE, "Stream is now unpublished", &[("clientid", "ASAICiss")]);
+        self.on_status("status", CODE, "Stream is now unpublished", &[CLIENT_ID]);
     }
 }

@@ -81,7 +81,7 @@ impl Fmp4 {
 
 impl Encode for Fmp4 {
     fn frame(&mut self, frame: &Frame, prelude: &Prelude, out: &mut OpenBlock) {
-        let coded = matches!(frame.tag.role, Role::Key | Role::Coded) && !frame.tag.multitrack;
+        let coded = frame.tag.role.is_coded() && !frame.tag.multitrack;
         if self.ended || !coded || frame.kind == Kind::Data {
             return; // headers are looked at when a frame comes that they matter for
         }

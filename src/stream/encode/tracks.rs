@@ -2,7 +2,6 @@
 //! parsed from the prelude once per change.
 
 use crate::formats::codec::Codec;
-use crate::formats::flv::Role;
 use crate::formats::message::{Frame, Kind};
 use crate::formats::{aac, av1, h264, hevc, mp3, opus};
 use crate::stream::prelude::Prelude;
@@ -99,7 +98,7 @@ impl Tracks {
             Kind::Audio => self.audio.as_ref().map(Audio::codec),
             Kind::Data => None,
         };
-        let coded = matches!(frame.tag.role, Role::Key | Role::Coded) && !frame.tag.multitrack;
+        let coded = frame.tag.role.is_coded() && !frame.tag.multitrack;
         coded && codec == Some(frame.tag.codec) && !frame.body().is_empty()
     }
 }

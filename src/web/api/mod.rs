@@ -164,9 +164,7 @@ pub fn route(request: &Request, peer: IpAddr, context: &ApiContext<'_>) -> ApiCa
     let (endpoint, rest) = match ENDPOINTS.find(&request.path) {
         Found::Handler(endpoint, rest) => (*endpoint, rest),
         Found::Redirect(path) => {
-            let raw = &request.query.raw;
-            let to = if raw.is_empty() { path } else { format!("{path}?{raw}") };
-            return ApiCall::Answer(Response::redirect(302, to));
+            return ApiCall::Answer(Response::redirect(302, request.query.after(&path)));
         }
         Found::Nothing => return ApiCall::Answer(Response::text(404)),
     };

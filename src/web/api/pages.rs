@@ -106,10 +106,8 @@ pub(super) fn test_request(context: &ApiContext<'_>, request: &Request) -> Objec
         .iter()
         .filter(|(name, _)| !secret(name))
         .fold(Object::new(), |object, (name, value)| object.with(name.to_owned(), value));
-    let raw = &request.query.raw;
-    let uri = if raw.is_empty() { request.path.clone() } else { format!("{}?{raw}", request.path) };
     let object = Object::new()
-        .with("uri", uri)
+        .with("uri", request.query.after(&request.path))
         .with("path", request.path.as_str())
         .with("METHOD", request.method.as_str())
         .with("headers", headers)
