@@ -5,7 +5,7 @@ use crate::config::{Config, schema::Vhost};
 use crate::rtmp::session::{Identity, SessionConfig};
 use crate::stats::system::Report;
 use crate::stream::settings::Settings;
-use crate::web::api::snapshot::IdStyle;
+use crate::web::api::ids::IdStyle;
 use crate::web::api::{ProcessInfo, VhostInfo};
 use crate::web::files::StaticMount;
 use crate::web::live::Mounts;

@@ -13,7 +13,7 @@ use crate::stream::encode::Format;
 use crate::stream::hub::{Event, Hub};
 use crate::stream::post::{self, SourceId};
 use crate::stream::viewer::Wanted;
-use crate::web::api::snapshot::ClientId;
+use crate::web::api::ids::ClientId;
 use shards::{Awake, Class, Control, Ctx, Listener, Next, Service, ShardId, TcpConn, TcpTuning};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};

@@ -12,8 +12,9 @@ use crate::stream::origin::Origin;
 use crate::stream::post::names;
 use crate::stream::prelude::{Header, Prelude};
 use crate::stream::wire::Wire;
+use crate::web::api::ids::ClientId;
 use crate::web::api::snapshot::{
-    ClientId, ClientSnapshot, FeedSnapshot, PublisherSnapshot, ShardCounters, ShardSnapshot, StreamSnapshot,
+    ClientSnapshot, FeedSnapshot, PublisherSnapshot, ShardCounters, ShardSnapshot, StreamSnapshot,
     VhostSnapshot, Wanted, WantedClients,
 };
 use crate::web::page::LiveStream;

@@ -1,8 +1,7 @@
 //! One view of many shards' snapshots, in an order that depends on names only.
 
-use super::snapshot::{
-    ClientSnapshot, FeedSnapshot, IdStyle, ShardSnapshot, StreamSnapshot, VhostSnapshot, stream_id,
-};
+use super::ids::{IdStyle, stream_id};
+use super::snapshot::{ClientSnapshot, FeedSnapshot, ShardSnapshot, StreamSnapshot, VhostSnapshot};
 use std::collections::BTreeMap;
 
 /// A stream with its feeds on all shards.

@@ -4,9 +4,11 @@
 //! [`finish`], or a [`Kick`] for [`kicked`]. Answers carry HTTP 200 and a `code`, as SRS's do; of SRS's API are
 //! left out, until control brings them: `raw`, `clusters` and authentication.
 
+pub mod ids;
 pub mod json;
 mod merge;
 mod metrics;
+mod mux;
 mod objects;
 mod pages;
 pub mod snapshot;
@@ -15,9 +17,10 @@ use crate::http::request::{Method, Request};
 use crate::http::response::Response;
 use crate::stats::prometheus;
 use crate::stats::system::Report;
-use crate::web::router::{Found, Mux};
+use ids::{ClientId, IdStyle};
 use json::Object;
-use snapshot::{ClientId, IdStyle, ShardSnapshot, Wanted, WantedClients};
+use mux::{Found, Mux};
+use snapshot::{ShardSnapshot, Wanted, WantedClients};
 use std::net::IpAddr;
 use std::sync::LazyLock;
 

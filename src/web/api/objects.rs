@@ -1,11 +1,10 @@
 //! Vhosts, streams and clients as JSON objects: SRS's members first, then ours.
 
 use super::ApiContext;
+use super::ids::{ClientId, IdStyle, stream_id, vhost_id};
 use super::json::{Json, Object};
 use super::merge;
-use super::snapshot::{
-    AudioInfo, ClientId, ClientSnapshot, IdStyle, ShardSnapshot, VideoInfo, stream_id, vhost_id,
-};
+use super::snapshot::{AudioInfo, ClientSnapshot, ShardSnapshot, VideoInfo};
 use crate::config::schema::DEFAULT_VHOST;
 
 /// All vhosts that had traffic, or the one with this id.

@@ -1,8 +1,9 @@
 //! Answers about the server and the machine.
 
 use super::ApiContext;
+use super::ids::IdStyle;
 use super::json::{Json, Object};
-use super::snapshot::{IdStyle, ShardSnapshot};
+use super::snapshot::ShardSnapshot;
 use crate::http::request::Request;
 use crate::stats::system::SELF_STAT_FIELDS;
 

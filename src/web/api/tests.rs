@@ -1,3 +1,4 @@
+use super::ids::*;
 use super::snapshot::*;
 use super::*;
 use crate::config::schema::DEFAULT_VHOST;
