@@ -212,7 +212,6 @@ fn audio_alone_waits_for_a_picture_and_prelude_changes_cut_blocks() {
     bench.origin.media(bench.epoch, vec![sound], 100, &mut out);
     assert_eq!(bench.origin.outputs()[0].due_ms(&settings), Some(120));
     let blocks = bench.feed.log().blocks();
-    assert!(blocks.iter().all(|block| block.units.iter().all(|unit| unit.end > 0)));
     let versions: Vec<u32> = blocks.iter().map(|block| block.prelude.version).collect();
     assert!(versions.is_sorted_by(|a, b| a < b), "{versions:?}");
 }
