@@ -4,7 +4,6 @@ use super::client::{About, Client};
 use super::messages::Msg;
 use super::process::{Process, VhostPlan};
 use super::shard::Shard;
-use super::snapshot;
 use crate::http::request::{CONTINUE, Error, Event, Method, Parser, Request};
 use crate::http::response::{
     Exchange, LiveFraming, Range, Response, range, write_file_head, write_live_head,
@@ -161,10 +160,10 @@ impl HttpConn<'_> {
             MediaRoute::Redirect(path) => {
                 self.respond(&Response::redirect(302, request.query.after(&path)), exchange).await
             }
-            MediaRoute::PlayerPage(_) if request.path == page::STREAMS_PATH => {
+            MediaRoute::PlayerPage if request.path == page::STREAMS_PATH => {
                 self.answer_streams(exchange).await
             }
-            MediaRoute::PlayerPage(_) => match page::at(&request.path) {
+            MediaRoute::PlayerPage => match page::at(&request.path) {
                 Some(asset) => self.answer_asset(asset, request, exchange).await,
                 None => self.respond(&Response::text(404), exchange).await,
             },
@@ -189,12 +188,11 @@ impl HttpConn<'_> {
         {
             return self.play(request, live, plan, exchange).await;
         }
-        let process = &self.shard.process;
-        let host = process.config.resolve(&request.host).map_or(request.host.as_str(), |(name, _)| name);
-        for file in files::candidates(&process.static_mounts, host, &request.path) {
-            if let Some(kept) = self.answer_file(request, &file, exchange).await {
-                return kept.into();
-            }
+        let file = files::file_at(&self.shard.process.config.http_server.dir, &request.path);
+        if let Some(file) = file
+            && let Some(kept) = self.answer_file(request, &file, exchange).await
+        {
+            return kept.into();
         }
         if request.path == "/" {
             return self.answer_asset(page::index(), request, exchange).await.into();
@@ -325,7 +323,7 @@ impl HttpConn<'_> {
         let process = Arc::clone(&self.shard.process);
         let list = move || {
             let shards: Vec<_> = answers.into_iter().filter_map(|(_, answer)| Some(*answer.ok()?)).collect();
-            serde_json::to_vec(&snapshot::live_streams(&process, &shards)).unwrap_or_default()
+            serde_json::to_vec(&page::live_streams(&process.config, &shards)).unwrap_or_default()
         };
         let Ok(body) = self.shard.ctx.offload(list).await else {
             return self.respond(&Response::text(500), exchange).await;

@@ -1,13 +1,11 @@
 //! What all shards share: the configuration, worked out once, and a few process-wide totals.
 
-use crate::config::schema::DEFAULT_VHOST;
 use crate::config::{Config, schema::Vhost};
 use crate::rtmp::session::{Identity, SessionConfig};
 use crate::stats::system::Report;
 use crate::stream::settings::Settings;
 use crate::web::api::ids::IdStyle;
 use crate::web::api::{ProcessInfo, VhostInfo};
-use crate::web::files::StaticMount;
 use crate::web::live::Mounts;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,8 +35,6 @@ pub struct Process {
     vhosts: BTreeMap<String, Arc<VhostPlan>>,
     /// HTTP paths of live streams.
     pub mounts: Mounts,
-    /// Folders of files.
-    pub static_mounts: Vec<StaticMount>,
     /// RTMP sessions' configuration.
     pub session: Arc<SessionConfig>,
     /// The clock's origin: shards count milliseconds from here.
@@ -82,7 +78,6 @@ impl Process {
             })
             .collect();
         let mounts = Mounts::new(&config);
-        let static_mounts = vec![StaticMount::new(DEFAULT_VHOST, "[vhost]/", config.http_server.dir.clone())];
         let vhost_info = |(name, vhost): (&String, &Vhost)| VhostInfo {
             name: name.clone(),
             enabled: vhost.enabled,
@@ -94,7 +89,6 @@ impl Process {
             vhost_infos: config.vhosts.iter().map(vhost_info).collect(),
             vhosts,
             mounts,
-            static_mounts,
             session: Arc::new(SessionConfig {
                 identity: Identity { pid, ..Identity::default() },
                 ..SessionConfig::default()

@@ -1,8 +1,6 @@
-//! What a shard tells the API, and the player page's list.
+//! What a shard tells the API.
 
-use super::process::Process;
 use super::shard::Shard;
-use crate::config::mount::LiveFormat;
 use crate::formats::describe;
 use crate::formats::flv::Tag;
 use crate::formats::message::Kind;
@@ -17,9 +15,7 @@ use crate::web::api::snapshot::{
     ClientSnapshot, FeedSnapshot, PublisherSnapshot, ShardCounters, ShardSnapshot, StreamSnapshot,
     VhostSnapshot, Wanted, WantedClients,
 };
-use crate::web::page::LiveStream;
 use bytes::Bytes;
-use std::collections::HashMap;
 use std::rc::Rc;
 
 /// So many streams, feeds or clients are looked at in one step: 0.2 to 0.6 ms in a build without optimisation, where
@@ -237,40 +233,4 @@ fn counters(shard: &Shard) -> ShardCounters {
         drops,
         closes: totals.closes.clone(),
     }
-}
-
-/// The player page's list: what is published now, in order of its name.
-pub fn live_streams(process: &Process, shards: &[ShardSnapshot]) -> Vec<LiveStream> {
-    let mut viewers: HashMap<(&str, &str, &str), u64> = HashMap::new();
-    for feed in shards.iter().flat_map(|shard| &shard.feeds) {
-        *viewers.entry((&feed.vhost, &feed.app, &feed.stream)).or_default() += u64::from(feed.viewers);
-    }
-    let viewers = |of: &StreamSnapshot| {
-        viewers.get(&(of.vhost.as_str(), of.app.as_str(), of.name.as_str())).copied().unwrap_or(0)
-    };
-    let path = |of: &StreamSnapshot, format| {
-        let plan = process.vhost(&of.vhost)?;
-        Some(plan.config.http_remux.mount_of(format)?.path_of(&of.vhost, &of.app, &of.name))
-    };
-    let owned = shards.iter().flat_map(|shard| shard.streams.iter().map(move |stream| (shard.shard, stream)));
-    let mut list: Vec<LiveStream> = owned
-        .filter(|(_, stream)| stream.publisher.is_some())
-        .map(|(owner, stream)| LiveStream {
-            url: path(stream, LiveFormat::Mp4).unwrap_or_default(),
-            flv: path(stream, LiveFormat::Flv).unwrap_or_default(),
-            vhost: stream.vhost.clone(),
-            app: stream.app.clone(),
-            name: stream.name.clone(),
-            codecs: stream.codecs.clone(),
-            width: stream.video.as_ref().map_or(0, |video| video.width),
-            height: stream.video.as_ref().map_or(0, |video| video.height),
-            fps: stream.fps,
-            kbps: stream.bitrate_kbps,
-            viewers: viewers(stream),
-            owner: usize::from(owner),
-            since_ms: stream.since_ms,
-        })
-        .collect();
-    list.sort_by(|a, b| (&a.vhost, &a.app, &a.name).cmp(&(&b.vhost, &b.app, &b.name)));
-    list
 }

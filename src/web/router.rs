@@ -1,20 +1,17 @@
 //! What a request on the media port is for, in the order in which paths are looked up there.
 
 use super::live::{LiveRequest, Mounts};
+use super::page;
 use crate::config::Config;
 use crate::http::request::Request;
-
-/// Where the built-in player page always is.
-pub const PLAYER_PAGE: &str = crate::web::page::ROOT;
 
 /// What a request on the media port (`http_server`) is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MediaRoute {
-    /// A path of the API that this port answers as well: versions, which edges use as a health check, and with
-    /// the API on the same port all of `/api/`.
+    /// The path of the API that this port answers as well: versions, which edges use as a health check.
     Api,
-    /// The player page or what it loads: the path below [`PLAYER_PAGE`].
-    PlayerPage(String),
+    /// The player page or what it loads: a path below [`page::ROOT`].
+    PlayerPage,
     /// 302 to this path; the query is to be kept.
     Redirect(String),
     /// A stream if it is published now, else a file if there is one, else the stream (which may wait) or 404.
@@ -31,12 +28,11 @@ pub fn route_media(request: &Request, config: &Config, mounts: &Mounts) -> Media
     if path == "/api/v1/versions" {
         return MediaRoute::Api;
     }
-    match path.strip_prefix(PLAYER_PAGE) {
-        Some(rest) => return MediaRoute::PlayerPage(rest.to_owned()),
-        None if PLAYER_PAGE.strip_suffix('/') == Some(path) => {
-            return MediaRoute::Redirect(PLAYER_PAGE.into());
-        }
-        None => {}
+    if path.starts_with(page::ROOT) {
+        return MediaRoute::PlayerPage;
+    }
+    if page::ROOT.strip_suffix('/') == Some(path) {
+        return MediaRoute::Redirect(page::ROOT.into());
     }
     let host = request.query.value("vhost").unwrap_or(&request.host);
     MediaRoute::Media { live: mounts.find(config, host, path) }
@@ -77,8 +73,8 @@ mod tests {
             ("/api/v1/versions", MediaRoute::Api),
             ("/api/v1/streams/", MediaRoute::Media { live: None }),
             ("/_live", MediaRoute::Redirect("/_live/".into())),
-            ("/_live/", MediaRoute::PlayerPage(String::new())),
-            ("/_live/a.js?x", MediaRoute::PlayerPage("a.js".into())),
+            ("/_live/", MediaRoute::PlayerPage),
+            ("/_live/a.js?x", MediaRoute::PlayerPage),
             ("/", MediaRoute::Media { live: None }),
             ("/live/a.flv", MediaRoute::Media { live: stream("h", "/live/a.flv") }),
             ("/live/a.ts?vhost=other", MediaRoute::Media { live: stream("other", "/live/a.ts") }),

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 
 /// A stream with its feeds on all shards.
 #[derive(Debug)]
-pub(super) struct Stream<'a> {
+pub(crate) struct Stream<'a> {
     pub(super) owner: u16,
-    pub(super) stream: &'a StreamSnapshot,
+    pub(crate) stream: &'a StreamSnapshot,
     /// By shard.
     pub(super) feeds: Vec<(u16, &'a FeedSnapshot)>,
 }
@@ -18,7 +18,7 @@ impl Stream<'_> {
         stream_id(&self.stream.vhost, &self.stream.app, &self.stream.name, style)
     }
 
-    pub(super) fn viewers(&self) -> u64 {
+    pub(crate) fn viewers(&self) -> u64 {
         self.feeds.iter().map(|(_, feed)| u64::from(feed.viewers)).sum()
     }
 
@@ -41,7 +41,7 @@ impl Stream<'_> {
 }
 
 /// All streams by vhost, app and name. Feeds of a stream whose owner did not answer are left out with it.
-pub(super) fn streams(shards: &[ShardSnapshot]) -> Vec<Stream<'_>> {
+pub(crate) fn streams(shards: &[ShardSnapshot]) -> Vec<Stream<'_>> {
     let mut all: BTreeMap<(&str, &str, &str), Stream<'_>> = BTreeMap::new();
     for shard in shards {
         for stream in &shard.streams {

@@ -6,7 +6,7 @@
 
 pub mod ids;
 pub mod json;
-mod merge;
+pub(crate) mod merge;
 mod metrics;
 mod mux;
 mod objects;
