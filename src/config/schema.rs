@@ -25,6 +25,11 @@ pub const MAX_CORES: u32 = 256;
 /// The RTMP specification's smallest sensible chunk, and the largest SRS takes without a warning.
 const CHUNK_SIZES: std::ops::RangeInclusive<u32> = 128..=65_536;
 
+/// `chunk_size`, unless it is configured.
+pub const DEFAULT_CHUNK_SIZE: u32 = 60_000;
+/// `out_ack_size`, unless it is configured.
+pub const DEFAULT_OUT_ACK_SIZE: u32 = 2_500_000;
+
 const ZERO: Duration = Duration::ZERO;
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -80,7 +85,7 @@ impl Section for Config {
         Self {
             listen: r.key("listen", one_or_more(listen_addr()), vec![ListenAddr::Port(1935)]),
             max_connections: r.key("max_connections", or_auto(integer(1..=10_000_000)), None),
-            chunk_size: r.key("chunk_size", integer(CHUNK_SIZES), 60_000),
+            chunk_size: r.key("chunk_size", integer(CHUNK_SIZES), DEFAULT_CHUNK_SIZE),
             srs_log_tank: r.key("srs_log_tank", word(Tank::WORDS), Tank::Console),
             srs_log_level: r.key("srs_log_level", word(Level::WORDS), Level::Trace),
             srs_log_file: r.key("srs_log_file", path(), "./objs/srs.log".into()),
@@ -188,7 +193,7 @@ impl Section for Vhost {
             tcp_nodelay: r.key("tcp_nodelay", switch(), false),
             chunk_size: r.key("chunk_size", or_auto(integer(CHUNK_SIZES)), None),
             in_ack_size: window_bytes(r.key("in_ack_size", window(), 0)),
-            out_ack_size: window_bytes(r.key("out_ack_size", window(), 2_500_000)),
+            out_ack_size: window_bytes(r.key("out_ack_size", window(), DEFAULT_OUT_ACK_SIZE.into())),
             play: r.section("play"),
             publish: r.section("publish"),
             http_remux: r.section("http_remux"),

@@ -9,6 +9,7 @@ use super::command::{Body, Call, Command, CommandError, Status};
 use super::control::{Acknowledgements, Control, User};
 use super::handshake::{ClientHandshake, HandshakeError};
 use super::session::media::{Aggregate, data};
+use crate::config::schema::{DEFAULT_CHUNK_SIZE, DEFAULT_OUT_ACK_SIZE};
 use crate::formats::amf0::{self, Properties, Value};
 use crate::formats::bits::Short;
 use crate::formats::flv;
@@ -68,8 +69,8 @@ impl ClientConfig {
             swf_url: String::new(),
             args: None,
             buffer_ms: 1000,
-            chunk_bytes: 60_000,
-            window_ack_bytes: 2_500_000,
+            chunk_bytes: DEFAULT_CHUNK_SIZE,
+            window_ack_bytes: DEFAULT_OUT_ACK_SIZE,
             limits: Limits::default(),
         }
     }
@@ -173,11 +174,6 @@ impl ClientSession {
     /// What is to be sent.
     pub fn take_output(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.out)
-    }
-
-    /// Whether there is something to be sent.
-    pub const fn has_output(&self) -> bool {
-        !self.out.is_empty()
     }
 
     /// Bytes read so far, the handshake included.

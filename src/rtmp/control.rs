@@ -5,6 +5,9 @@ use super::chunk::{DEFAULT_CHUNK_BYTES, csid, type_id, writer::write_message};
 use crate::formats::bits::{Reader, Short};
 use crate::formats::message::WireTime;
 
+/// What we tell every peer by Set Peer Bandwidth, as SRS does.
+pub const PEER_BANDWIDTH_BYTES: u32 = 2_500_000;
+
 /// A control message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Control {

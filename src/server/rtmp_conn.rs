@@ -5,8 +5,8 @@ use super::process::VhostPlan;
 use super::shard::{Publishing, Shard};
 use crate::formats::message::Message;
 use crate::rtmp::session::{
-    ConnectRequest, ConnectionId, Event, PlayRequest, PublishKind, PublishRequest, Refusal, ServerSession,
-    SessionError, State, Terms, Timeout,
+    ConnectRequest, ConnectionId, Event, PlayRequest, PublishKind, PublishLimits, PublishRequest, Refusal,
+    ServerSession, SessionError, State, Terms, Timeout,
 };
 use crate::rtmp::url::StreamName;
 use crate::stats::reason::{CloseReason, Reason};
@@ -100,7 +100,7 @@ impl RtmpConn<'_> {
     fn resume(&mut self) -> Result<(), SessionError> {
         self.stalled = false;
         match self.client.take_grant() {
-            Some(Grant::Granted) => self.session.accept_publish(),
+            Some(Grant::Granted) => self.accept_publish(),
             Some(Grant::Revoked(reason)) => self.revoked(reason),
             None => {}
         }
@@ -125,8 +125,6 @@ impl RtmpConn<'_> {
                 }
                 self.session.pause_done(on);
             }
-            Event::BufferLength(_) => {}
-            Event::RedirectSeen => self.client.end(CloseReason::Finished),
         }
     }
 
@@ -144,7 +142,6 @@ impl RtmpConn<'_> {
                 true => ConnectionId::Text(self.client.id.to_text(self.shard.process.id_style())),
                 false => ConnectionId::Number(self.client.id.0 as f64),
             },
-            ..defaults
         };
         self.session.accept_connect(&request, &terms);
         request.connect.args = None; // of no use, and as large as a message may be
@@ -165,6 +162,15 @@ impl RtmpConn<'_> {
         self.client.set_source(Some(source));
         self.shard.sources.borrow_mut().insert(source, Publishing::Client(Rc::clone(self.client)));
         self.vhost = Some(vhost);
+    }
+
+    fn accept_publish(&mut self) {
+        let Some(vhost) = &self.vhost else { return }; // it asked for one
+        let publish = &vhost.config.publish;
+        let ms = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        let limits =
+            PublishLimits { first_ms: ms(publish.firstpkt_timeout), next_ms: ms(publish.normal_timeout) };
+        self.session.accept_publish(limits);
     }
 
     /// The owner refused the publish, or has ended it.
@@ -251,37 +257,24 @@ impl RtmpConn<'_> {
         }
         let (state, messages) = (self.session.state(), self.session.messages());
         let (state_before, messages_before) = self.watched;
-        let publish = self.vhost.as_ref().map(|vhost| &vhost.config.publish);
-        let ms = |time: Duration| time.as_millis() as u64;
-        let (limit_ms, reason, renewed) = match (state, self.session.timeout()) {
-            (State::PublishStart, Some(Timeout::SinceEntered(default))) => (
-                publish.map_or(u64::from(default), |p| ms(p.firstpkt_timeout)),
-                CloseReason::FirstPacketTimeout,
-                false,
-            ),
-            (State::Publishing, Some(Timeout::SinceMessage(default))) => (
-                publish.map_or(u64::from(default), |p| ms(p.normal_timeout)),
-                CloseReason::PublishTimeout,
-                messages != messages_before,
-            ),
-            (State::Handshake, Some(Timeout::SinceEntered(limit))) => {
-                (u64::from(limit), CloseReason::HandshakeTimeout, false)
-            }
-            (State::Connecting | State::Ready, Some(Timeout::SinceEntered(limit))) => {
-                (u64::from(limit), CloseReason::ConnectTimeout, false)
-            }
-            (_, Some(Timeout::SinceEntered(limit))) => (u64::from(limit), CloseReason::IdleTimeout, false),
-            (_, Some(Timeout::SinceMessage(limit))) => {
-                (u64::from(limit), CloseReason::IdleTimeout, messages != messages_before)
-            }
-            (_, None) => {
-                self.client.set_deadline(None, CloseReason::IdleTimeout);
+        let reason = match state {
+            State::Handshake => CloseReason::HandshakeTimeout,
+            State::Connecting | State::Ready => CloseReason::ConnectTimeout,
+            State::PublishStart => CloseReason::FirstPacketTimeout,
+            State::Publishing => CloseReason::PublishTimeout,
+            _ => CloseReason::IdleTimeout,
+        };
+        let (limit_ms, renewed) = match self.session.timeout() {
+            Some(Timeout::SinceEntered(limit_ms)) => (limit_ms, false),
+            Some(Timeout::SinceMessage(limit_ms)) => (limit_ms, messages != messages_before),
+            None => {
+                self.client.set_deadline(None, reason);
                 self.watched = (state, messages);
                 return;
             }
         };
         if state != state_before || renewed {
-            self.client.set_deadline(Some(self.shard.now_ms() + limit_ms), reason);
+            self.client.set_deadline(Some(self.shard.now_ms() + u64::from(limit_ms)), reason);
         }
         self.watched = (state, messages);
     }
