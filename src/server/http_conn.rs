@@ -419,7 +419,6 @@ fn with_context<R>(process: &Process, f: impl FnOnce(&ApiContext<'_>) -> R) -> R
         service_id: &process.service_id,
         crossdomain: process.config.http_api.crossdomain,
         id_style: process.id_style(),
-        exporter: true,
         vhosts: &process.vhost_infos,
         process: &process.about,
         system: &system,

@@ -78,11 +78,8 @@ impl Process {
             })
             .collect();
         let mounts = Mounts::new(&config);
-        let vhost_info = |(name, vhost): (&String, &Vhost)| VhostInfo {
-            name: name.clone(),
-            enabled: vhost.enabled,
-            hls_fragment_s: None,
-        };
+        let vhost_info =
+            |(name, vhost): (&String, &Vhost)| VhostInfo { name: name.clone(), enabled: vhost.enabled };
         let now = unix_time();
         let noise = now.as_nanos() as u64 ^ u64::from(pid) << 32;
         Process {
@@ -166,8 +163,6 @@ fn about(pid: u32, now: Duration) -> ProcessInfo {
         argv: std::env::args().collect::<Vec<_>>().join(" "),
         cwd: std::env::current_dir().map(|dir| dir.display().to_string()).unwrap_or_default(),
         started_ms: now.as_millis() as u64,
-        build_date: String::new(),
-        build_options: String::new(),
         uname: vec![
             ("sysname", kernel("ostype")),
             ("nodename", kernel("hostname")),

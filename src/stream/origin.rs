@@ -52,16 +52,12 @@ pub struct Publisher {
 pub struct StreamCounters {
     /// Video frames, headers not counted.
     pub video_frames: u64,
-    /// Audio frames, headers not counted.
-    pub audio_frames: u64,
     /// Payload bytes received.
     pub recv_bytes: u64,
     /// Time of the newest keyframe, on the stream's timeline.
     pub key_time: Option<MediaTime>,
     /// Distance of the last two keyframes in ms.
     pub gop_ms: Option<i64>,
-    /// Timeline breaks that were closed.
-    pub breaks: u64,
 }
 
 /// Sequence headers and metadata above this are dropped: every viewer is given a copy of what is in force.
@@ -156,7 +152,7 @@ impl Origin {
 
     /// Counters of this publish.
     pub fn counters(&self) -> StreamCounters {
-        StreamCounters { breaks: self.timeline.breaks(), ..self.counters }
+        self.counters
     }
 
     /// Bytes sent to viewers of shards that have unsubscribed since the stream came into being.
@@ -386,14 +382,10 @@ impl Origin {
                 Some((*tag, Bytes::copy_from_slice(payload.get(..FIRST_CODED_BYTES).unwrap_or(payload))));
         }
         let counters = &mut self.counters;
-        match kind {
-            Kind::Video => {
-                counters.video_frames += 1;
-                #[cfg(feature = "fault-injection")]
-                crate::faults::in_stream(&self.key, counters.video_frames);
-            }
-            Kind::Audio => counters.audio_frames += 1,
-            Kind::Data => {}
+        if kind == Kind::Video {
+            counters.video_frames += 1;
+            #[cfg(feature = "fault-injection")]
+            crate::faults::in_stream(&self.key, counters.video_frames);
         }
         if role == Role::Key {
             counters.gop_ms = counters.key_time.map(|before| time.0 - before.0).or(counters.gop_ms);

@@ -122,11 +122,6 @@ impl Timeline {
         self.video.forget_clock();
     }
 
-    /// The latest output of any kind; `None` before the first message.
-    pub fn last(&self) -> Option<MediaTime> {
-        self.last.map(MediaTime)
-    }
-
     /// How many breaks were closed with a new shift, for statistics. A break of both tracks counts once.
     pub fn breaks(&self) -> u64 {
         self.breaks

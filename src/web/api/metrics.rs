@@ -40,7 +40,7 @@ fn srs_families(out: &mut Exposition, context: &ApiContext<'_>, shards: &[ShardS
         ("server", context.server_id),
         ("service", context.service_id),
         ("pid", &pid),
-        ("build_date", process.build_date.as_str()),
+        ("build_date", ""),
         ("major", &major),
         ("version", &version),
         ("code", crate::SIGNATURE),

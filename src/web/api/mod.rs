@@ -34,7 +34,6 @@ mod code {
     pub(super) const TEST: u32 = 100;
     pub(super) const FORBIDDEN: u32 = 403;
     pub(super) const UNANSWERED: u32 = 503;
-    pub(super) const EXPORTER_DISABLED: u32 = 1090;
     pub(super) const VHOST_NOT_FOUND: u32 = 2014;
     pub(super) const STREAM_NOT_FOUND: u32 = 2048;
     pub(super) const CLIENT_NOT_FOUND: u32 = 2049;
@@ -51,8 +50,6 @@ pub struct ApiContext<'a> {
     pub crossdomain: bool,
     /// `http_api.string_ids`.
     pub id_style: IdStyle,
-    /// Whether `/metrics` is on.
-    pub exporter: bool,
     /// Configured vhosts.
     pub vhosts: &'a [VhostInfo],
     /// This process.
@@ -70,8 +67,6 @@ pub struct VhostInfo {
     pub name: String,
     /// Whether it is enabled.
     pub enabled: bool,
-    /// `hls_fragment` in seconds, if HLS is enabled.
-    pub hls_fragment_s: Option<f64>,
 }
 
 /// What does not change while the process runs.
@@ -87,10 +82,6 @@ pub struct ProcessInfo {
     pub cwd: String,
     /// Wall clock at start, ms since 1970.
     pub started_ms: u64,
-    /// When it was built, as text.
-    pub build_date: String,
-    /// With which options.
-    pub build_options: String,
     /// Labels `sysname`, `nodename`, `release`, `version`, `machine`.
     pub uname: Vec<(&'static str, String)>,
 }
@@ -197,8 +188,7 @@ pub fn route(request: &Request, peer: IpAddr, context: &ApiContext<'_>) -> ApiCa
         Endpoint::Errors => answer(Object::new().with("code", code::TEST)),
         Endpoint::Redirects => ApiCall::Answer(Response::redirect(301, "/api/v1/tests/errors")),
         Endpoint::Summaries => query(What::Summaries),
-        Endpoint::Metrics if context.exporter => query(What::Metrics),
-        Endpoint::Metrics => answer(Object::new().with("code", code::EXPORTER_DISABLED)),
+        Endpoint::Metrics => query(What::Metrics),
         Endpoint::Vhosts | Endpoint::Streams if !reads(method) => ApiCall::Answer(Response::text(405)),
         Endpoint::Vhosts if rest.is_empty() => query(What::Vhosts),
         Endpoint::Vhosts => query(What::Vhost(rest.to_owned())),

@@ -129,8 +129,6 @@ pub enum ClientKind {
     FlashPublish,
     FmlePublish,
     HaivisionPublish,
-    /// Neither yet.
-    Unknown,
 }
 
 impl ClientKind {
@@ -141,7 +139,6 @@ impl ClientKind {
             ClientKind::FlashPublish => "flash-publish",
             ClientKind::FmlePublish => "fmle-publish",
             ClientKind::HaivisionPublish => "haivision-publish",
-            ClientKind::Unknown => "Unknown",
         }
     }
 

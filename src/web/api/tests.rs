@@ -34,15 +34,13 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
-        let vhosts = vec![VhostInfo { name: DEFAULT_VHOST.into(), enabled: true, hls_fragment_s: Some(2.5) }];
+        let vhosts = vec![VhostInfo { name: DEFAULT_VHOST.into(), enabled: true }];
         let process = ProcessInfo {
             pid: 7,
             ppid: 1,
             argv: "./srs-shard -c \"x\"".into(),
             cwd: "/srv".into(),
             started_ms: 1000,
-            build_date: "2024-01-02".into(),
-            build_options: "release".into(),
             uname: vec![("sysname", "Linux".into())],
         };
         let mut system = Report::default();
@@ -67,7 +65,6 @@ impl Fixture {
             service_id: "abcdefgh",
             crossdomain: true,
             id_style: self.id_style,
-            exporter: true,
             vhosts: &self.vhosts,
             process: &self.process,
             system: &self.system,
@@ -231,7 +228,7 @@ fn vhosts_add_up() {
     let vhost = format!(
         "{{\"id\":\"{vid}\",\"name\":\"__defaultVhost__\",\"enabled\":true,\"clients\":8,\"streams\":1,\
          \"send_bytes\":600,\"recv_bytes\":100,\"kbps\":{{\"recv_30s\":8,\"send_30s\":6}},\
-         \"hls\":{{\"enabled\":true,\"fragment\":2.50}}}}"
+         \"hls\":{{\"enabled\":false}}}}"
     );
     let expected = format!("{{\"code\":0,\"server\":\"vid-7-3\",\"vhosts\":[{vhost}]}}");
     assert_eq!(f.asked("/api/v1/vhosts/", shards()), expected);
@@ -370,10 +367,7 @@ fn pages_about_the_server() {
     assert_eq!(body("/api/v1/versions/"), index);
     let version = r#""data":{"major":3,"minor":0,"revision":170,"version":"3.0.170","software":"srs-shard/"#;
     assert!(body("/api/v1/versions").starts_with(&format!("{start}{version}")));
-    assert!(
-        body("/api/v1/features")
-            .contains(r#""build":"2024-01-02","build2":"2024-01-02","features":{"ssl":false,"#)
-    );
+    assert!(body("/api/v1/features").contains(r#""build":"","build2":"","features":{"ssl":false,"#));
     assert!(body("/api/v1/authors").contains(r#""license":"The MIT License (MIT)","#));
     assert_eq!(body("/api/v1/tests/errors"), r#"{"code":100}"#);
     let redirect = f.answer(&get("/api/v1/tests/redirects"));
@@ -453,13 +447,12 @@ fn wrong_verbs_and_paths() {
     assert_eq!(redirect.status, 302);
     assert_eq!(redirect.fields, [("Location", "/api/v1/streams/?start=1&x=%0d%0a".into())]);
     assert!(matches!(f.route(&request("HEAD /api/v1/streams/", "Host: h\r\n")), ApiCall::Snapshot(_)));
-    let closed = ApiContext { crossdomain: false, exporter: false, ..f.context() };
+    let closed = ApiContext { crossdomain: false, ..f.context() };
     let answer = |line| match route(&request(line, "Host: h\r\n"), LOCAL, &closed) {
         ApiCall::Answer(response) => (response.status, text(&response)),
         other => panic!("{other:?}"),
     };
     assert_eq!(answer("OPTIONS /api/v1/streams/").0, 405);
-    assert_eq!(answer("GET /metrics"), (200, r#"{"code":1090}"#.into()));
 }
 
 #[test]
