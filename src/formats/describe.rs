@@ -43,24 +43,24 @@ pub fn video(tag: &Tag, payload: &[u8]) -> Option<VideoInfo> {
     Some(match tag.codec {
         Codec::H264 => {
             let config = h264::Config::parse(body).ok()?;
-            let size = config.sps.first().and_then(|sps| h264::Sps::parse(sps).ok());
+            let (width, height) = config.size().unwrap_or((0, 0));
             VideoInfo {
                 codec: "H264",
                 profile: avc_profile(config.profile, config.constraints),
                 level: avc_level(config.level).to_owned(),
-                width: size.map_or(0, |sps| sps.width),
-                height: size.map_or(0, |sps| sps.height),
+                width,
+                height,
             }
         }
         Codec::Hevc => {
             let config = hevc::Config::parse(body).ok()?;
-            let size = config.sps().and_then(|sps| hevc::Sps::parse(sps).ok());
+            let (width, height) = config.size().unwrap_or((0, 0));
             VideoInfo {
                 codec: "HEVC",
                 profile: hevc_profile(config.profile.idc),
                 level: tenths(u32::from(config.profile.level) / 3),
-                width: size.map_or(0, |sps| sps.width),
-                height: size.map_or(0, |sps| sps.height),
+                width,
+                height,
             }
         }
         Codec::Av1 => {

@@ -12,7 +12,7 @@ use crate::formats::message::{Frame, Kind, MediaTime};
 use crate::formats::mp4::boxes::MS_PER_SECOND;
 use crate::formats::mp4::fmp4::{AUDIO_TRACK, Sample, VIDEO_TRACK, write_fragment, write_init};
 use crate::formats::mp4::{AudioEntry, AudioTrack, VideoEntry, VideoTrack};
-use crate::formats::{av1, h264, hevc, opus};
+use crate::formats::{av1, opus};
 use crate::stream::prelude::Prelude;
 
 /// Audio is gathered for this long.
@@ -289,14 +289,8 @@ impl Described {
 /// `None` if the header does not tell the picture's size.
 fn video_track(video: &Video) -> Option<VideoTrack> {
     let (entry, config, (width, height)) = match video {
-        Video::H264(config, record) => {
-            let sps = h264::Sps::parse(config.sps.first()?).ok()?;
-            (VideoEntry::Avc1, record, (sps.width, sps.height))
-        }
-        Video::Hevc(config, record) => {
-            let sps = hevc::Sps::parse(config.sps()?).ok()?;
-            (VideoEntry::Hvc1, record, (sps.width, sps.height))
-        }
+        Video::H264(config, record) => (VideoEntry::Avc1, record, config.size()?),
+        Video::Hevc(config, record) => (VideoEntry::Hvc1, record, config.size()?),
         Video::Av1(av1::Config { size, .. }, record) => (VideoEntry::Av01, record, (*size)?),
     };
     Some(VideoTrack {
