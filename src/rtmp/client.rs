@@ -3,12 +3,12 @@
 //! Used by the load tool for thousands of players. The shell sends what [`ClientSession::take_output`] gives
 //! after `new`, after each round of [`ClientSession::read`], and after `write_media`.
 
+use super::aggregate::{Aggregate, data, without_amf3_mark};
 use super::chunk::reader::{ChunkError, ChunkReader, Limits, RawMessage};
 use super::chunk::{DEFAULT_CHUNK_BYTES, csid, type_id, writer::write_message};
 use super::command::{Body, Call, Command, CommandError, Status};
 use super::control::{Acknowledgements, Control, User};
 use super::handshake::{ClientHandshake, HandshakeError};
-use super::session::media::{Aggregate, data};
 use crate::config::schema::{DEFAULT_CHUNK_SIZE, DEFAULT_OUT_ACK_SIZE};
 use crate::formats::amf0::{self, Properties, Value};
 use crate::formats::bits::Short;
@@ -287,9 +287,7 @@ impl ClientSession {
                 self.aggregate = Some(Box::new(aggregate));
                 first.map(ClientEvent::Media)
             }
-            type_id::COMMAND | type_id::COMMAND_AMF3 => {
-                self.call(Call::read(payload.strip_prefix(&[0]).unwrap_or(&payload))?)
-            }
+            type_id::COMMAND | type_id::COMMAND_AMF3 => self.call(Call::read(without_amf3_mark(&payload))?),
             type_id => {
                 let control = Control::read(type_id, &payload);
                 self.control(control.map_err(|short| ClientError::Control { type_id, short })?);

@@ -10,7 +10,7 @@
 //! Media to players does not pass through here; see [`super`].
 
 mod connect;
-pub(super) mod media;
+mod media;
 mod play;
 mod publish;
 mod refuse;
@@ -20,6 +20,7 @@ pub use play::PlayRequest;
 pub use publish::{PublishKind, PublishLimits, PublishRequest};
 pub use refuse::Refusal;
 
+use super::aggregate::{Aggregate, without_amf3_mark};
 use super::chunk::reader::{ChunkError, ChunkReader, Limits, RawMessage};
 use super::chunk::{DEFAULT_CHUNK_BYTES, STREAM_ID, type_id};
 use super::command::{Body, Call, Command, CommandError};
@@ -29,7 +30,6 @@ use super::url::{TcUrl, UrlError};
 use crate::formats::amf0::Value;
 use crate::formats::bits::Short;
 use crate::formats::message::Message;
-use media::Aggregate;
 use publish::Flow;
 use std::sync::Arc;
 
@@ -480,12 +480,6 @@ impl ServerSession {
         let body = Body::call("onStatus", 0.0).null().status(level, code, description, more);
         body.write_command(&mut self.out, STREAM_ID, self.chunk_bytes);
     }
-}
-
-/// Messages of the AMF3 types carry AMF0 behind one byte that says so; some senders leave it out, but no
-/// command or data begins with a number, which that byte would mean.
-fn without_amf3_mark(payload: &[u8]) -> &[u8] {
-    payload.strip_prefix(&[0]).unwrap_or(payload)
 }
 
 #[cfg(test)]
