@@ -1,6 +1,6 @@
 //! HTTP's shell: requests one after another, each answered by the API, a page, a file or a live body.
 
-use super::client::{About, Client};
+use super::conn::{About, Conn};
 use super::messages::Msg;
 use super::process::{Process, VhostPlan};
 use super::shard::Shard;
@@ -35,8 +35,8 @@ const FILE_PIECE_BYTES: usize = 64 << 10;
 const SEND_MS: u64 = 30_000;
 
 /// Serves one connection until it ends.
-pub async fn serve(shard: &Rc<Shard>, client: &Rc<Client>, api_port: bool) {
-    let mut http = HttpConn { shard, client, parser: Parser::default(), api_port };
+pub async fn serve(shard: &Rc<Shard>, conn: &Rc<Conn>, api_port: bool) {
+    let mut http = HttpConn { shard, conn, parser: Parser::default(), api_port };
     loop {
         // Where requests and answers are always ready none of the waits below would let others run.
         shard.ctx.yield_if_needed().await;
@@ -47,8 +47,8 @@ pub async fn serve(shard: &Rc<Shard>, client: &Rc<Client>, api_port: bool) {
                 let mut out = Vec::new();
                 Response::text(error.status()).write(Exchange::BROKEN, &mut out);
                 http.send(out.into()).await;
-                log::debug!("client {} {}: {error}", client.id, client.conn().peer());
-                return client.note_reason(CloseReason::BadRequest);
+                log::debug!("client {} {}: {error}", conn.id, conn.tcp().peer());
+                return conn.note_reason(CloseReason::BadRequest);
             }
         };
         // On the heap while it lasts: a viewer waits for hours, and its task is to hold little meanwhile.
@@ -56,22 +56,22 @@ pub async fn serve(shard: &Rc<Shard>, client: &Rc<Client>, api_port: bool) {
         drop(request);
         match answered {
             Answered::Views => break,
-            Answered::Whole { keep_alive: true } if !client.is_closing() => {}
-            Answered::Whole { .. } => return client.note_reason(CloseReason::Finished),
+            Answered::Whole { keep_alive: true } if !conn.is_closing() => {}
+            Answered::Whole { .. } => return conn.note_reason(CloseReason::Finished),
         }
     }
     drop(http);
-    until_gone(shard, client).await;
-    client.note_reason(CloseReason::Finished);
+    until_gone(shard, conn).await;
+    conn.note_reason(CloseReason::Finished);
 }
 
 /// What a viewer still says is of no interest; that it leaves is.
-async fn until_gone(shard: &Shard, client: &Client) {
-    while !client.is_closing() {
-        match client.read(|_| ()).await {
+async fn until_gone(shard: &Shard, conn: &Conn) {
+    while !conn.is_closing() {
+        match conn.read(|_| ()).await {
             Ok(Some(())) => {}
-            Ok(None) => client.note_reason(CloseReason::PeerClosed),
-            Err(error) => client.note_reason(CloseReason::of_io(&error)),
+            Ok(None) => conn.note_reason(CloseReason::PeerClosed),
+            Err(error) => conn.note_reason(CloseReason::of_io(&error)),
         }
         shard.ctx.yield_if_needed().await;
     }
@@ -97,7 +97,7 @@ impl From<bool> for Answered {
 
 struct HttpConn<'a> {
     shard: &'a Rc<Shard>,
-    client: &'a Rc<Client>,
+    conn: &'a Rc<Conn>,
     parser: Parser,
     api_port: bool,
 }
@@ -111,28 +111,28 @@ impl HttpConn<'_> {
             match self.parser.poll()? {
                 Some(Event::Request(head)) => {
                     if head.expects_continue {
-                        self.client.send(CONTINUE);
+                        self.conn.send(CONTINUE);
                     }
                     request = Some(head);
                 }
                 Some(Event::Body(_)) => {}
                 Some(Event::End) => {
-                    self.client.set_deadline(None, CloseReason::IdleTimeout);
+                    self.conn.set_deadline(None, CloseReason::IdleTimeout);
                     return Ok(request);
                 }
                 None => {
                     let begun = self.parser.is_mid_request();
                     let reason = if begun { CloseReason::ConnectTimeout } else { CloseReason::IdleTimeout };
-                    self.client.set_deadline(Some(until_ms), reason);
+                    self.conn.set_deadline(Some(until_ms), reason);
                     let parser = &mut self.parser;
-                    match self.client.read(|bytes| parser.feed(bytes)).await {
+                    match self.conn.read(|bytes| parser.feed(bytes)).await {
                         Ok(Some(())) => {}
                         Ok(None) => {
-                            self.client.note_reason(CloseReason::PeerClosed);
+                            self.conn.note_reason(CloseReason::PeerClosed);
                             return Ok(None);
                         }
                         Err(error) => {
-                            self.client.note_reason(CloseReason::of_io(&error));
+                            self.conn.note_reason(CloseReason::of_io(&error));
                             return Ok(None);
                         }
                     }
@@ -229,7 +229,7 @@ impl HttpConn<'_> {
             return exchange.keep_alive.into();
         }
         if self.shard.hub.borrow().is_full() {
-            self.client.note_reason(CloseReason::MemoryBudget);
+            self.conn.note_reason(CloseReason::MemoryBudget);
             let last = Exchange { keep_alive: false, ..exchange };
             return self.respond(&Response::text(503), last).await.into();
         }
@@ -239,7 +239,7 @@ impl HttpConn<'_> {
             vhost: plan.name.to_string(),
             app: live.app.clone(),
             stream: live.stream.clone(),
-            ip: self.client.conn().peer().ip(),
+            ip: self.conn.tcp().peer().ip(),
             page_url: header("referer"),
             swf_url: String::new(),
             tc_url: format!("http://{}/{}", request.host, live.app),
@@ -247,7 +247,7 @@ impl HttpConn<'_> {
             format: Some(format),
         };
         let wanted = ViewerWanted { bare: framing == LiveFraming::UntilClose, duration_ms: None };
-        self.shard.begin_viewer(self.client, plan, about, &head, format, wanted);
+        self.shard.begin_viewer(self.conn, plan, about, &head, format, wanted);
         Answered::Views
     }
 
@@ -341,8 +341,7 @@ impl HttpConn<'_> {
 
     async fn answer_api(&mut self, request: &Request, exchange: Exchange) -> bool {
         let process = &self.shard.process;
-        let call =
-            with_context(process, |context| api::route(request, self.client.conn().peer().ip(), context));
+        let call = with_context(process, |context| api::route(request, self.conn.tcp().peer().ip(), context));
         let response = match call {
             ApiCall::Answer(response) => response,
             ApiCall::Snapshot(query) => self.ask(query).await,
@@ -382,9 +381,9 @@ impl HttpConn<'_> {
     }
 
     /// The shard that a client's id names; an id that names none goes to shard 0, which does not know it.
-    fn shard_of(&self, client: ClientId) -> ShardId {
+    fn shard_of(&self, conn: ClientId) -> ShardId {
         let shards = self.shard.ctx.shards();
-        let shard = client.shard(ClientId::shard_bits(shards));
+        let shard = conn.shard(ClientId::shard_bits(shards));
         ShardId(if shard < shards { shard } else { 0 })
     }
 
@@ -398,13 +397,13 @@ impl HttpConn<'_> {
 
     /// Sends all of it; false if the connection is gone.
     async fn send(&mut self, bytes: Bytes) -> bool {
-        self.client.set_deadline(Some(self.shard.now_ms() + SEND_MS), CloseReason::SendTimeout);
-        let sent = self.client.send_all(bytes).await;
-        self.client.set_deadline(None, CloseReason::SendTimeout);
+        self.conn.set_deadline(Some(self.shard.now_ms() + SEND_MS), CloseReason::SendTimeout);
+        let sent = self.conn.send_all(bytes).await;
+        self.conn.set_deadline(None, CloseReason::SendTimeout);
         if let Err(error) = sent {
             let reason = CloseReason::of_io(&error);
-            log::debug!("client {}: {}: {error}", self.client.id, reason.as_str());
-            self.client.note_reason(reason);
+            log::debug!("client {}: {}: {error}", self.conn.id, reason.as_str());
+            self.conn.note_reason(reason);
             return false;
         }
         true

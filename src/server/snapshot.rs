@@ -43,7 +43,7 @@ pub async fn of(shard: &Rc<Shard>, wanted: Wanted) -> ShardSnapshot {
     let mut ids: Vec<ClientId> = match wanted.clients {
         WantedClients::None => Vec::new(),
         WantedClients::One(id) => vec![id],
-        WantedClients::All => shard.clients.borrow().keys().copied().collect(),
+        WantedClients::All => shard.conns.borrow().keys().copied().collect(),
     };
     ids.sort_unstable(); // the asker merges sorted lists with less work
     for ids in ids.chunks(STEP) {
@@ -84,7 +84,7 @@ fn feeds(shard: &Shard, slot: usize, out: &mut Vec<FeedSnapshot>) -> Option<usiz
 
 /// Adds those clients that are still here, and are clients.
 fn clients(shard: &Shard, ids: &[ClientId], out: &mut Vec<ClientSnapshot>) {
-    let (hub, clients) = (shard.hub.borrow(), shard.clients.borrow());
+    let (hub, clients) = (shard.hub.borrow(), shard.conns.borrow());
     out.extend(ids.iter().filter_map(|id| client(shard, &hub, clients.get(id)?)));
 }
 
@@ -147,7 +147,7 @@ fn codecs(prelude: &Prelude) -> String {
 
 /// The publisher's connection may be on another shard; its URL is then left out.
 fn tc_url(shard: &Shard, id: ClientId) -> String {
-    let clients = shard.clients.borrow();
+    let clients = shard.conns.borrow();
     clients.get(&id).and_then(|client| client.about(|about| about.tc_url.clone())).unwrap_or_default()
 }
 
@@ -168,8 +168,8 @@ fn feed<W: Wire>(feed: &Feed<W>) -> FeedSnapshot {
 
 fn client(
     shard: &Shard,
-    hub: &crate::stream::hub::Hub<Rc<super::client::Client>>,
-    client: &super::client::Client,
+    hub: &crate::stream::hub::Hub<Rc<super::conn::Conn>>,
+    client: &super::conn::Conn,
 ) -> Option<ClientSnapshot> {
     let viewer = client.viewer();
     let feed = viewer.and_then(|id| hub.feed_of(id));
@@ -194,7 +194,7 @@ fn client(
         send_kbps_30s,
         recv_kbps_30s,
         lag_ms,
-        queued_bytes: behind + client.conn().unacked_bytes() as u64,
+        queued_bytes: behind + client.tcp().unacked_bytes() as u64,
         drops: cursor.map_or(0, |viewer| viewer.counters.dropped_units),
         jumps: cursor.map_or(0, |viewer| u64::from(viewer.counters.jumps)),
     })
@@ -204,7 +204,7 @@ fn client(
 fn counters(shard: &Shard) -> ShardCounters {
     let engine = shard.ctx.counters();
     let totals = shard.counters.borrow();
-    let clients = shard.clients.borrow();
+    let clients = shard.conns.borrow();
     let hub = shard.hub.borrow();
     let (mut known, mut recv_bytes, mut send_bytes) = (0, totals.recv_bytes, totals.sent_bytes);
     for client in clients.values() {
