@@ -12,11 +12,11 @@
 //! 2. **Own.** [`owner_of`] says which shard owns the stream. What one read brought becomes one
 //!    [`Post::Media`], charged to the publisher's credit: used up, the connection is not read from until the
 //!    owner gives some back. Owner and publisher may be on one shard; the way is the same.
-//! 3. **Normalise.** [`Stream::media`], once per stream: [`inspect`] tells headers, keyframes and codecs,
+//! 3. **Normalise.** [`Origin::media`], once per stream: [`inspect`] tells headers, keyframes and codecs,
 //!    [`Timeline::place`] makes the encoder's times the stream's, [`Prelude::remember`] keeps what a decoder must
 //!    know first.
 //! 4. **Encode and cut.** [`Output::frame`], once per format in demand, has its [`Encoder`] append to the open
-//!    block; [`Stream::tick`] has what is due sealed by [`Output::seal_and_post`]: an immutable [`Block`] with an
+//!    block; [`Origin::tick`] has what is due sealed by [`Output::seal_and_post`]: an immutable [`Block`] with an
 //!    index of its units.
 //! 5. **Post.** One [`Post::Feed`] per subscribed shard within its window; at the end of a turn
 //!    [`Hub::take_posts`] hands all posts to [`Ctx::post`], which sends one item per peer.
@@ -53,8 +53,8 @@
 //! [`Ctx::post`]: shards::Ctx::post
 //! [`Post::Media`]: stream::post::Post::Media
 //! [`Post::Feed`]: stream::post::Post::Feed
-//! [`Stream::media`]: stream::owned::Stream::media
-//! [`Stream::tick`]: stream::owned::Stream::tick
+//! [`Origin::media`]: stream::origin::Origin::media
+//! [`Origin::tick`]: stream::origin::Origin::tick
 //! [`inspect`]: formats::flv::inspect
 //! [`Timeline::place`]: stream::timeline::Timeline::place
 //! [`Prelude::remember`]: stream::prelude::Prelude::remember

@@ -71,7 +71,6 @@ pub enum LogError {
 #[derive(Debug)]
 pub struct LogHandle {
     queue: Queue,
-    fixed_by_env: bool,
 }
 
 impl LogHandle {
@@ -94,21 +93,13 @@ impl LogHandle {
         let colour = sink == Sink::Console && io::stderr().is_terminal();
         let queue = start_writer(Output::open(sink)?)?;
         let max = filter.as_ref().map_or(level, env_filter::Filter::filter);
-        let fixed_by_env = filter.is_some();
         let logger = Logger { queue: queue.clone(), filter, colour };
         log::set_boxed_logger(Box::new(logger)).map_err(|_| LogError::Twice)?;
         log::set_max_level(max);
         if let Some(error) = trouble {
             log::warn!("RUST_LOG is ignored: {error}");
         }
-        Ok(Self { queue, fixed_by_env })
-    }
-
-    /// Changes the level, unless `RUST_LOG` has set it.
-    pub fn set_level(&self, level: log::LevelFilter) {
-        if !self.fixed_by_env {
-            log::set_max_level(level);
-        }
+        Ok(Self { queue })
     }
 
     /// Opens the file anew, after it was moved away by a log rotation.
@@ -408,7 +399,7 @@ mod tests {
         let handle = install(Some("srs_shard=loud"), Sink::File(path.clone())).expect("the first log");
         log::info!("an event");
         log::debug!("a detail");
-        handle.set_level(log::LevelFilter::Warn);
+        log::set_max_level(log::LevelFilter::Warn);
         log::info!("another event");
         log::warn!("a trouble");
         drain(&handle.queue);
@@ -519,7 +510,7 @@ mod tests {
         let (path, moved) = (directory.join("deep/srs.log"), directory.join("old.log"));
         let output = Output::open(Sink::File(path.clone())).expect("a file");
         let queue = start_writer(output).expect("a thread");
-        let handle = LogHandle { queue, fixed_by_env: false };
+        let handle = LogHandle { queue };
         handle.queue.push("before\n".to_owned());
         drain(&handle.queue);
         std::fs::rename(&path, &moved).expect("rename");

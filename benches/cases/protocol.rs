@@ -4,12 +4,12 @@ use crate::{Case, Film};
 use bytes::Bytes;
 use srs_shard::formats::amf0;
 use srs_shard::formats::bits::Reader;
-use srs_shard::formats::flv::{self, Role};
+use srs_shard::formats::flv;
 use srs_shard::formats::flv_file::{self, FlvReader};
 use srs_shard::formats::message::Kind;
 use srs_shard::http::request::{Event, Parser};
 use srs_shard::rtmp::chunk::csid;
-use srs_shard::rtmp::chunk::reader::{ChunkReader, Keep, Limits, Payload};
+use srs_shard::rtmp::chunk::reader::{ChunkReader, Limits};
 use srs_shard::rtmp::chunk::writer::write_message;
 use std::hint::black_box;
 
@@ -42,12 +42,11 @@ fn chunks(name: &'static str, chunk_bytes: u32) -> Case {
         bytes: wire.len() as u64,
         expected: film.bytes(),
         run: Box::new(move || {
-            let mut reader = ChunkReader::new(Limits::default(), Keep::Whole);
+            let mut reader = ChunkReader::new(Limits::default());
             let mut bytes = 0;
             for mut read in wire.chunks(READ_BYTES) {
                 while let Some(message) = reader.read(black_box(&mut read)).expect("well-formed chunks") {
-                    let Payload::Whole(payload) = message.payload else { continue };
-                    bytes += payload.len() as u64;
+                    bytes += message.payload.len() as u64;
                 }
             }
             bytes
@@ -148,7 +147,7 @@ pub fn flv_inspect() -> Case {
         run: Box::new(move || {
             let coded = |m: &&srs_shard::formats::message::Message| {
                 let tag = flv::inspect(m.kind, black_box(&m.payload));
-                matches!(tag.role, Role::Key | Role::Coded)
+                tag.role.is_coded()
             };
             film.messages.iter().filter(coded).count() as u64
         }),

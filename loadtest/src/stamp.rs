@@ -6,7 +6,8 @@
 //! timestamps, metadata and containers, and neither the UUID nor the digits hold a zero byte, so no emulation
 //! prevention is needed. Publisher and player must share a host. Streams without such video have no latency.
 
-use srs_shard::formats::flv::{self, Codec, Role};
+use srs_shard::formats::codec::Codec;
+use srs_shard::formats::flv::{self, Role};
 use srs_shard::formats::message::Kind;
 use srs_shard::formats::nalu::Nalus;
 

@@ -30,7 +30,7 @@
 //!   -flvflags no_duration_filesize+no_sequence_end demo.flv
 //! ```
 
-use crate::formats::flv::{self, Role};
+use crate::formats::flv;
 use crate::formats::flv_file;
 use crate::formats::message::{Kind, Message, WireTime};
 use std::time::Duration;
@@ -66,7 +66,7 @@ impl DemoStream {
     /// The stream at its start.
     pub fn new() -> DemoStream {
         let all = flv_file::messages(CLIP).expect("the embedded clip is whole FLV, which a test reads");
-        let coded = |m: &Message| matches!(flv::inspect(m.kind, &m.payload).role, Role::Key | Role::Coded);
+        let coded = |m: &Message| flv::inspect(m.kind, &m.payload).role.is_coded();
         let (clip, opening): (Vec<_>, Vec<_>) = all.into_iter().partition(coded);
         let clip_ms = length_ms(&clip);
         DemoStream { opening, clip, clip_ms, rounds: 0, next: 0, shift: Duration::ZERO }
@@ -115,6 +115,8 @@ fn length_ms(clip: &[Message]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::formats::codec::Codec;
+    use crate::formats::flv::Role;
     use proptest::prelude::*;
 
     fn run(until_ms: u64, mut step_ms: impl FnMut() -> u64) -> Vec<Message> {
@@ -141,8 +143,8 @@ mod tests {
         let opening: Vec<_> = all.iter().take(3).map(look).map(|(k, t)| (k, t.codec, t.role)).collect();
         assert_eq!(opening[0].0, Kind::Data);
         assert!(all[0].payload.starts_with(b"\x02\x00\x0aonMetaData"));
-        assert!(opening.contains(&(Kind::Video, flv::Codec::H264, Role::SequenceHeader)));
-        assert!(opening.contains(&(Kind::Audio, flv::Codec::Aac, Role::SequenceHeader)));
+        assert!(opening.contains(&(Kind::Video, Codec::H264, Role::SequenceHeader)));
+        assert!(opening.contains(&(Kind::Audio, Codec::Aac, Role::SequenceHeader)));
         let (video, audio) = (of(&all, Kind::Video), of(&all, Kind::Audio));
         assert_eq!((video.len(), audio.len()), (200, 375));
         assert_eq!(all.len(), 3 + 575);

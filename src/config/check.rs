@@ -205,6 +205,7 @@ fn home_of(path: &str, name: &str) -> Option<String> {
 /// The rules between keys. `notes` knows where each key stands and takes the faults.
 pub(super) fn rules(config: &Config, notes: &mut Notes) {
     listen_addresses_differ(config, notes);
+    vhosts_differ(config, notes);
     mounts_differ(config, notes);
     for (name, vhost) in &config.vhosts {
         if let MemoryLimit::Bytes(limit) = config.feed_memory
@@ -243,6 +244,17 @@ fn listen_addresses_differ(config: &Config, notes: &mut Notes) {
     }
 }
 
+/// Host names have no case, so such two would be one.
+fn vhosts_differ(config: &Config, notes: &mut Notes) {
+    let mut taken: BTreeMap<String, &str> = BTreeMap::new();
+    for name in config.vhosts.keys() {
+        if let Some(other) = taken.insert(name.to_ascii_lowercase(), name) {
+            let text = format!("vhost {other} is the same: names of hosts have no case");
+            notes.conflict(&[&format!("vhost.{}", key_text(name))], text);
+        }
+    }
+}
+
 fn mounts_differ(config: &Config, notes: &mut Notes) {
     let mut taken: BTreeMap<(String, String), &str> = BTreeMap::new();
     for (name, vhost) in config.vhosts.iter().filter(|(_, v)| v.enabled && v.http_remux.enabled) {
@@ -264,9 +276,9 @@ fn mounts_differ(config: &Config, notes: &mut Notes) {
 fn host_of(mount: &Mount, vhost: &str) -> String {
     match &mount.binding {
         Binding::Vhost if vhost == DEFAULT_VHOST => String::new(),
-        Binding::Vhost => vhost.to_owned(),
+        Binding::Vhost => vhost.to_ascii_lowercase(),
         Binding::Any => String::new(),
-        Binding::Host(host) => host.to_owned(),
+        Binding::Host(host) => host.to_ascii_lowercase(),
     }
 }
 

@@ -135,6 +135,7 @@ impl<'d> Reader<'_, 'd> {
             }
             match value.get_ref().as_table() {
                 Some(table) => {
+                    self.notes.places.insert(section_path.clone(), key.span());
                     let section = read_table(section_path, Some(table), self.notes);
                     sections.insert(section_name.to_owned(), section);
                 }
@@ -542,6 +543,14 @@ mount = "[vhost]/[app]/[stream].m3u8"
         parse("listen = 8080\n[http_server]\nenabled = false\nlisten = 8080");
         parse("listen = [0, 0]");
         parse("listen = [\"127.0.0.1:1935\", \"127.0.0.2:1935\"]");
+    }
+
+    #[test]
+    fn two_vhosts_whose_names_differ_in_case_are_an_error() {
+        assert_eq!(
+            errors("[vhost.\"Cam.example\"]\n[vhost.\"cam.example\".play]\n"),
+            ["x.toml:2:8: vhost.\"cam.example\": vhost Cam.example is the same: names of hosts have no case"]
+        );
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub enum Binding {
     Vhost,
     /// Nothing: to those for any host.
     Any,
-    /// To those for this host, if the vhost is theirs.
+    /// To those for this host, whatever vhost would have it otherwise.
     Host(String),
 }
 
@@ -171,8 +171,12 @@ impl Mount {
     /// Where a stream of a vhost is found, as a path that a page on any host can ask for.
     pub fn path_of(&self, vhost: &str, app: &str, stream: &str) -> String {
         let path = self.path.replace("[vhost]", vhost).replace("[app]", app).replace("[stream]", stream);
+        let host = match &self.binding {
+            Binding::Host(host) => host,
+            Binding::Vhost | Binding::Any => vhost,
+        };
         let query =
-            if vhost == DEFAULT_VHOST { String::new() } else { format!("?vhost={}", encode_path(vhost)) };
+            if host == DEFAULT_VHOST { String::new() } else { format!("?vhost={}", encode_path(host)) };
         encode_path(&path) + &query
     }
 

@@ -25,6 +25,11 @@ pub const MAX_CORES: u32 = 256;
 /// The RTMP specification's smallest sensible chunk, and the largest SRS takes without a warning.
 const CHUNK_SIZES: std::ops::RangeInclusive<u32> = 128..=65_536;
 
+/// `chunk_size`, unless it is configured.
+pub const DEFAULT_CHUNK_SIZE: u32 = 60_000;
+/// `out_ack_size`, unless it is configured.
+pub const DEFAULT_OUT_ACK_SIZE: u32 = 2_500_000;
+
 const ZERO: Duration = Duration::ZERO;
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -80,7 +85,7 @@ impl Section for Config {
         Self {
             listen: r.key("listen", one_or_more(listen_addr()), vec![ListenAddr::Port(1935)]),
             max_connections: r.key("max_connections", or_auto(integer(1..=10_000_000)), None),
-            chunk_size: r.key("chunk_size", integer(CHUNK_SIZES), 60_000),
+            chunk_size: r.key("chunk_size", integer(CHUNK_SIZES), DEFAULT_CHUNK_SIZE),
             srs_log_tank: r.key("srs_log_tank", word(Tank::WORDS), Tank::Console),
             srs_log_level: r.key("srs_log_level", word(Level::WORDS), Level::Trace),
             srs_log_file: r.key("srs_log_file", path(), "./objs/srs.log".into()),
@@ -188,7 +193,7 @@ impl Section for Vhost {
             tcp_nodelay: r.key("tcp_nodelay", switch(), false),
             chunk_size: r.key("chunk_size", or_auto(integer(CHUNK_SIZES)), None),
             in_ack_size: window_bytes(r.key("in_ack_size", window(), 0)),
-            out_ack_size: window_bytes(r.key("out_ack_size", window(), 2_500_000)),
+            out_ack_size: window_bytes(r.key("out_ack_size", window(), DEFAULT_OUT_ACK_SIZE.into())),
             play: r.section("play"),
             publish: r.section("publish"),
             http_remux: r.section("http_remux"),
@@ -431,8 +436,15 @@ impl Config {
     /// As [`Config::vhost`], with the name under which its streams are registered: names without a table
     /// of their own share the streams of [`DEFAULT_VHOST`], as in SRS.
     pub fn resolve(&self, name: &str) -> Option<(&str, &Vhost)> {
-        let found = self.vhosts.get_key_value(name).or_else(|| self.vhosts.get_key_value(DEFAULT_VHOST));
-        found.filter(|(_, vhost)| vhost.enabled).map(|(name, vhost)| (name.as_str(), vhost))
+        self.named(name).or_else(|| self.named(DEFAULT_VHOST)).filter(|(_, vhost)| vhost.enabled)
+    }
+
+    /// The vhost of this very name, enabled or not. It is a host's name: upper and lower case are the same
+    /// (RFC 3986 §3.2.2).
+    pub fn named(&self, name: &str) -> Option<(&str, &Vhost)> {
+        let found = self.vhosts.get_key_value(name);
+        let found = found.or_else(|| self.vhosts.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)));
+        found.map(|(name, vhost)| (name.as_str(), vhost))
     }
 
     /// The size of the RTMP chunks that we send to a vhost's clients, in bytes.
@@ -459,8 +471,9 @@ mod tests {
         assert_eq!(name("a.example").as_deref(), Some("a.example"));
         assert_eq!(name("b.example").as_deref(), Some(DEFAULT_VHOST));
         assert_eq!(name("").as_deref(), Some(DEFAULT_VHOST));
-        assert_eq!(name("A.example").as_deref(), Some(DEFAULT_VHOST), "names are compared as they are");
+        assert_eq!(name("A.example").as_deref(), Some("a.example"), "names of hosts have no case");
         assert_eq!(name("off.example"), None, "a disabled vhost does not fall through");
+        assert_eq!(name("OFF.example"), None);
         let config = with_vhosts(&[("a.example", true)]);
         assert!(config.vhost("b.example").is_none());
         let config = with_vhosts(&[("a.example", true), (DEFAULT_VHOST, false)]);

@@ -1,7 +1,8 @@
 //! What a stream's tracks are, in words: as SRS's HTTP API names them, and as browsers want to hear it
 //! (RFC 6381).
 
-use super::flv::{Codec, Tag};
+use super::codec::Codec;
+use super::flv::Tag;
 use super::{aac, av1, h264, hevc, mp3, opus, vp9};
 
 /// The `video` object of a stream in the HTTP API.
@@ -42,24 +43,24 @@ pub fn video(tag: &Tag, payload: &[u8]) -> Option<VideoInfo> {
     Some(match tag.codec {
         Codec::H264 => {
             let config = h264::Config::parse(body).ok()?;
-            let size = config.sps.first().and_then(|sps| h264::Sps::parse(sps).ok());
+            let (width, height) = config.size().unwrap_or((0, 0));
             VideoInfo {
                 codec: "H264",
                 profile: avc_profile(config.profile, config.constraints),
                 level: avc_level(config.level).to_owned(),
-                width: size.map_or(0, |sps| sps.width),
-                height: size.map_or(0, |sps| sps.height),
+                width,
+                height,
             }
         }
         Codec::Hevc => {
             let config = hevc::Config::parse(body).ok()?;
-            let size = config.sps().and_then(|sps| hevc::Sps::parse(sps).ok());
+            let (width, height) = config.size().unwrap_or((0, 0));
             VideoInfo {
                 codec: "HEVC",
                 profile: hevc_profile(config.profile.idc),
                 level: tenths(u32::from(config.profile.level) / 3),
-                width: size.map_or(0, |sps| sps.width),
-                height: size.map_or(0, |sps| sps.height),
+                width,
+                height,
             }
         }
         Codec::Av1 => {

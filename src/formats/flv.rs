@@ -6,30 +6,8 @@
 //! unless a format has to be made from them.
 
 use super::bits::{Reader, Short};
+use super::codec::Codec;
 use super::message::Kind;
-
-/// The codec of a payload, whichever way it was named.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Codec {
-    /// AVC, ISO 14496-10.
-    H264,
-    /// HEVC, ISO 23008-2; FourCC `hvc1` or the unofficial codec id 12.
-    Hevc,
-    /// AV1; FourCC `av01` or the unofficial codec id 13.
-    Av1,
-    /// VP9, FourCC `vp09`.
-    Vp9,
-    /// AAC, ISO 14496-3.
-    Aac,
-    /// MPEG-1/2 layer 3.
-    Mp3,
-    /// Opus, RFC 6716.
-    Opus,
-    /// Any other FourCC.
-    FourCc([u8; 4]),
-    /// Any other FLV codec id (the 4 bits of the header byte).
-    Id(u8),
-}
 
 /// What a payload is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,6 +22,13 @@ pub enum Role {
     End,
     /// Metadata, commands, script data: no coded media.
     Other,
+}
+
+impl Role {
+    /// Coded media, keyframes included.
+    pub const fn is_coded(self) -> bool {
+        matches!(self, Role::Key | Role::Coded)
+    }
 }
 
 /// What one look at a payload tells. `body_at` is the offset of the codec's own bytes.
@@ -203,28 +188,15 @@ pub fn is_metadata(payload: &[u8]) -> bool {
 fn codec_head(r: &mut Reader<'_>, packet_type: u8, multitrack: bool) -> Result<(u8, Codec, u8), Short> {
     const ONE_TRACK: u8 = 0;
     if !multitrack {
-        return Ok((packet_type, fourcc(r.fourcc()?), 0));
+        return Ok((packet_type, Codec::of_fourcc(r.fourcc()?), 0));
     }
     let types = r.u8()?;
-    let codec = fourcc(r.fourcc()?); // shared by all tracks, or the first track's own: the same place
+    let codec = Codec::of_fourcc(r.fourcc()?); // shared by all tracks, or the first track's own: the same place
     let track = r.u8()?;
     if types >> 4 != ONE_TRACK {
         r.u24()?; // sizeOfTrack
     }
     Ok((types & 0x0f, codec, track))
-}
-
-fn fourcc(name: [u8; 4]) -> Codec {
-    match &name {
-        b"avc1" => Codec::H264,
-        b"hvc1" => Codec::Hevc,
-        b"av01" => Codec::Av1,
-        b"vp09" => Codec::Vp9,
-        b"mp4a" => Codec::Aac,
-        b".mp3" => Codec::Mp3,
-        b"Opus" => Codec::Opus,
-        _ => Codec::FourCc(name),
-    }
 }
 
 fn signed_24(v: u32) -> i32 {

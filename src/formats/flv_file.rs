@@ -1,6 +1,6 @@
 //! FLV files and HTTP-FLV bodies (Adobe FLV 10.1 §E.2, §E.3): written tag by tag, read incrementally.
 
-use super::bits::Reader;
+use super::bits::{Reader, Short};
 use super::message::{Kind, Message, WireTime};
 use bytes::Bytes;
 
@@ -30,6 +30,29 @@ pub fn write_tag(kind: Kind, time: WireTime, body: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&[ms_23_16, ms_15_8, ms_7_0, ms_31_24, 0, 0, 0]);
     out.extend_from_slice(body);
     out.extend_from_slice(&((TAG_HEADER_BYTES + body.len()) as u32).to_be_bytes());
+}
+
+/// A tag's header, also that of each part of an RTMP aggregate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TagHead {
+    /// The type, with the filter bit above it.
+    pub type_id: u8,
+    /// Length of the body that follows.
+    pub body_bytes: usize,
+    /// Timestamp.
+    pub time: WireTime,
+}
+
+impl TagHead {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// If there are not [`TAG_HEADER_BYTES`].
+    pub fn read(r: &mut Reader<'_>) -> Result<TagHead, Short> {
+        let (type_id, body_bytes, low, high) = (r.u8()?, r.u24()? as usize, r.u24()?, r.u8()?);
+        r.u24()?; // StreamID
+        Ok(TagHead { type_id, body_bytes, time: WireTime(u32::from(high) << 24 | low) })
+    }
 }
 
 /// What an FLV file consists of.
@@ -171,26 +194,18 @@ impl FlvReader {
     /// The tag at the read position: its whole length, and its message if the type is known.
     fn tag(&self) -> Result<Option<(usize, Option<Message>)>, FlvError> {
         let mut r = Reader::new(self.unread());
-        let (Ok(first), Ok(size), Ok(low), Ok(high), Ok(_)) = (r.u8(), r.u24(), r.u24(), r.u8(), r.u24())
-        else {
-            return Ok(None);
-        };
-        let (at, bytes) = (self.offset, size as usize);
+        let Ok(head) = TagHead::read(&mut r) else { return Ok(None) };
+        let (at, bytes) = (self.offset, head.body_bytes);
         if bytes > self.limit {
             return Err(FlvError::TooLong { at, bytes, limit: self.limit });
         }
         let (Ok(body), Ok(_)) = (r.take(bytes), r.u32()) else { return Ok(None) };
-        let kind = match first & 0x1f {
-            8 => Some(Kind::Audio),
-            9 => Some(Kind::Video),
-            18 => Some(Kind::Data),
-            _ => None,
-        };
-        if kind.is_some() && first & 0x20 != 0 {
+        let kind = Kind::of_type_id(head.type_id & 0x1f);
+        if kind.is_some() && head.type_id & 0x20 != 0 {
             return Err(FlvError::Encrypted { at });
         }
-        let time = WireTime(u32::from(high) << 24 | low);
-        let message = kind.map(|kind| Message { kind, time, payload: Bytes::copy_from_slice(body) });
+        let message =
+            kind.map(|kind| Message { kind, time: head.time, payload: Bytes::copy_from_slice(body) });
         Ok(Some((r.position(), message)))
     }
 }

@@ -3,7 +3,7 @@
 
 use super::bits::{BitReader, Reader};
 use super::codec::HeaderError;
-use super::nalu::{Nalus, rbsp, write_annex_b};
+use super::nalu::{Nalus, cropped, rbsp, write_access_unit};
 
 /// NAL unit types, ISO 14496-10 table 7-1.
 mod unit_type {
@@ -75,24 +75,21 @@ impl Config {
         Ok(Config { profile, constraints, level, length_bytes, sps, pps })
     }
 
+    /// Width and height in pixels, if the sequence parameter set tells.
+    pub fn size(&self) -> Option<(u32, u32)> {
+        let sps = Sps::parse(self.sps.first()?).ok()?;
+        Some((sps.width, sps.height))
+    }
+
     /// Appends an access unit as a byte stream: delimiter, parameter sets before a keyframe that does not
     /// bring its own, then the units of `body`. Appends nothing if there is no unit in it.
     pub fn write_annex_b(&self, body: &[u8], key: bool, out: &mut Vec<u8>) {
         let units = Nalus::new(body, self.length_bytes)
             .filter(|unit| unit_type(unit) != unit_type::ACCESS_UNIT_DELIMITER);
-        if units.clone().next().is_none() {
-            return;
-        }
-        write_annex_b(&DELIMITER, out);
-        let brings = |kind| units.clone().any(|unit| unit_type(unit) == kind);
-        if key && !(brings(unit_type::SPS) && brings(unit_type::PPS)) {
-            for set in self.sps.iter().chain(&self.pps) {
-                write_annex_b(set, out);
-            }
-        }
-        for unit in units {
-            write_annex_b(unit, out);
-        }
+        let brings = |kind: &u8| units.clone().any(|unit| unit_type(unit) == *kind);
+        let lacks = key && ![unit_type::SPS, unit_type::PPS].iter().all(brings);
+        let sets = self.sps.iter().chain(&self.pps).filter(|_| lacks).map(Vec::as_slice);
+        write_access_unit(&DELIMITER, sets, units.clone(), out);
     }
 }
 
@@ -194,12 +191,6 @@ impl Sps {
             cropped(height_units * 16 * fields, (top + bottom) * unit_y).ok_or(invalid("height", 0))?;
         Ok(Sps { profile, constraints, level, width, height })
     }
-}
-
-/// A side of a picture after cropping, if it is one that ISO base media files can name (16 bits).
-pub(super) fn cropped(side: u64, crop: u64) -> Option<u32> {
-    let side = side.checked_sub(crop).filter(|side| (1..=0xffff).contains(side))?;
-    u32::try_from(side).ok()
 }
 
 /// §7.3.2.1.1.1

@@ -3,8 +3,7 @@
 
 use super::bits::{BitReader, Reader, Short};
 use super::codec::HeaderError;
-use super::h264::cropped;
-use super::nalu::{Nalus, rbsp, write_annex_b};
+use super::nalu::{Nalus, cropped, rbsp, write_access_unit};
 
 /// NAL unit types, ISO 23008-2 table 7-1.
 mod unit_type {
@@ -90,25 +89,22 @@ impl Config {
         self.sets.iter().find(|set| unit_type(set) == unit_type::SPS).map(Vec::as_slice)
     }
 
+    /// Width and height in pixels, if the sequence parameter set tells.
+    pub fn size(&self) -> Option<(u32, u32)> {
+        let sps = Sps::parse(self.sps()?).ok()?;
+        Some((sps.width, sps.height))
+    }
+
     /// Appends an access unit as a byte stream: delimiter, parameter sets before a keyframe that does not
     /// bring its own, then the units of `body`. Appends nothing if there is no unit in it.
     pub fn write_annex_b(&self, body: &[u8], key: bool, out: &mut Vec<u8>) {
         let units = Nalus::new(body, self.length_bytes)
             .filter(|unit| unit_type(unit) != unit_type::ACCESS_UNIT_DELIMITER);
-        if units.clone().next().is_none() {
-            return;
-        }
-        write_annex_b(&DELIMITER, out);
         let own = [unit_type::VPS, unit_type::SPS, unit_type::PPS];
         let brings = |kind: &u8| units.clone().any(|unit| unit_type(unit) == *kind);
-        if key && !own.iter().all(brings) {
-            for set in self.sets.iter().filter(|set| own.contains(&unit_type(set))) {
-                write_annex_b(set, out);
-            }
-        }
-        for unit in units {
-            write_annex_b(unit, out);
-        }
+        let lacks = key && !own.iter().all(brings);
+        let sets = self.sets.iter().filter(|set| lacks && own.contains(&unit_type(set))).map(Vec::as_slice);
+        write_access_unit(&DELIMITER, sets, units.clone(), out);
     }
 }
 

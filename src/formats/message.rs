@@ -25,6 +25,16 @@ impl Kind {
             Kind::Data => 18,
         }
     }
+
+    /// The kind that such an id means.
+    pub const fn of_type_id(id: u8) -> Option<Kind> {
+        match id {
+            8 => Some(Kind::Audio),
+            9 => Some(Kind::Video),
+            18 => Some(Kind::Data),
+            _ => None,
+        }
+    }
 }
 
 /// A timestamp as a peer sent it: milliseconds modulo 2^32.

@@ -47,6 +47,25 @@ pub fn write_annex_b(unit: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(unit);
 }
 
+/// Appends an access unit as a byte stream: its delimiter, parameter sets, its units. Nothing if there is no unit.
+pub fn write_access_unit<'a>(
+    delimiter: &'a [u8],
+    sets: impl Iterator<Item = &'a [u8]>,
+    units: impl Iterator<Item = &'a [u8]>,
+    out: &mut Vec<u8>,
+) {
+    let mut units = units.peekable();
+    if units.peek().is_some() {
+        std::iter::once(delimiter).chain(sets).chain(units).for_each(|unit| write_annex_b(unit, out));
+    }
+}
+
+/// A side of a picture after cropping, if it is one that ISO base media files can name (16 bits).
+pub(super) fn cropped(side: u64, crop: u64) -> Option<u32> {
+    let side = side.checked_sub(crop).filter(|side| (1..=0xffff).contains(side))?;
+    u32::try_from(side).ok()
+}
+
 /// A NAL unit's payload without its emulation prevention bytes (ISO 14496-10 §7.4.1), at most `limit` bytes
 /// of it: parameter sets are read from their first few bytes.
 pub fn rbsp(unit: &[u8], limit: usize) -> Vec<u8> {

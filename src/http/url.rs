@@ -76,6 +76,11 @@ impl Query {
         Self { raw: raw.to_owned(), pairs }
     }
 
+    /// `path` with this query behind it, as it came.
+    pub fn after(&self, path: &str) -> String {
+        if self.raw.is_empty() { path.to_owned() } else { format!("{path}?{}", self.raw) }
+    }
+
     /// The first value of a name.
     pub fn value(&self, name: &str) -> Option<&str> {
         self.pairs.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())

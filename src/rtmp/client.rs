@@ -1,20 +1,18 @@
 //! The client's end of an RTMP connection, without I/O: plays or publishes one stream.
 //!
-//! Used by edges and forwarders, and by the load tool for thousands of players, for which
-//! [`Keep::Head`] leaves out the payloads. The shell sends what [`ClientSession::take_output`] gives after
-//! `new`, after each round of [`ClientSession::read`], and after `write_media`.
+//! Used by the load tool for thousands of players. The shell sends what [`ClientSession::take_output`] gives
+//! after `new`, after each round of [`ClientSession::read`], and after `write_media`.
 
-pub use super::chunk::reader::{HEAD_BYTES, Head, Keep};
-
-use super::chunk::reader::{ChunkError, ChunkReader, Limits, Payload, RawMessage};
+use super::aggregate::{Aggregate, data, without_amf3_mark};
+use super::chunk::reader::{ChunkError, ChunkReader, Limits, RawMessage};
 use super::chunk::{DEFAULT_CHUNK_BYTES, csid, type_id, writer::write_message};
 use super::command::{Body, Call, Command, CommandError, Status};
 use super::control::{Acknowledgements, Control, User};
 use super::handshake::{ClientHandshake, HandshakeError};
-use super::session::media::{Aggregate, data};
+use crate::config::schema::{DEFAULT_CHUNK_SIZE, DEFAULT_OUT_ACK_SIZE};
 use crate::formats::amf0::{self, Properties, Value};
 use crate::formats::bits::Short;
-use crate::formats::flv::{self, Tag};
+use crate::formats::flv;
 use crate::formats::message::{Kind, Message, WireTime};
 use std::sync::Arc;
 
@@ -29,8 +27,6 @@ pub struct ClientConfig {
     pub stream: String,
     /// What to do with the stream.
     pub role: Role,
-    /// What to do with payloads.
-    pub keep: Keep,
     /// `flashVer`.
     pub flash_version: String,
     /// `pageUrl`, if not empty.
@@ -68,14 +64,13 @@ impl ClientConfig {
             app: url.app.clone(),
             stream: url.stream.clone(),
             role,
-            keep: Keep::Whole,
             flash_version: "WIN 15,0,0,239".to_owned(),
             page_url: String::new(),
             swf_url: String::new(),
             args: None,
             buffer_ms: 1000,
-            chunk_bytes: 60_000,
-            window_ack_bytes: 2_500_000,
+            chunk_bytes: DEFAULT_CHUNK_SIZE,
+            window_ack_bytes: DEFAULT_OUT_ACK_SIZE,
             limits: Limits::default(),
         }
     }
@@ -105,25 +100,10 @@ pub enum ClientEvent {
     Ready,
     /// A message of the stream that is played.
     Media(Message),
-    /// The same under [`Keep::Head`].
-    Skimmed(Skimmed),
     /// A status that is no error, `NetStream.Play.UnpublishNotify` for instance.
     Status(Box<Status>),
     /// The server refused, or sends the client elsewhere ([`Status::redirect`]): close.
     Failed(Box<Status>),
-}
-
-/// What is left of an audio or video message under [`Keep::Head`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Skimmed {
-    /// Audio or video.
-    pub kind: Kind,
-    /// Timestamp.
-    pub time: WireTime,
-    /// Its length and first bytes.
-    pub head: Head,
-    /// What the first bytes tell of it.
-    pub tag: Tag,
 }
 
 /// Why a session cannot go on.
@@ -175,7 +155,7 @@ impl ClientSession {
         ClientSession {
             step: Step::Handshake,
             handshake: Some(Box::new(ClientHandshake::new(seed, &mut out))),
-            reader: ChunkReader::new(config.limits, config.keep),
+            reader: ChunkReader::new(config.limits),
             acks: Acknowledgements::default(),
             peer_bandwidth_bytes: 0,
             chunk_bytes: DEFAULT_CHUNK_BYTES,
@@ -194,11 +174,6 @@ impl ClientSession {
     /// What is to be sent.
     pub fn take_output(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.out)
-    }
-
-    /// Whether there is something to be sent.
-    pub const fn has_output(&self) -> bool {
-        !self.out.is_empty()
     }
 
     /// Bytes read so far, the handshake included.
@@ -242,17 +217,20 @@ impl ClientSession {
         if self.step != Step::Ready {
             return;
         }
-        let csid = match kind {
-            Kind::Audio => csid::AUDIO,
-            Kind::Video => csid::VIDEO,
-            Kind::Data => csid::DATA,
-        };
         let mut wrapping = Vec::new();
         if kind == Kind::Data && flv::is_metadata(payload) {
             amf0::write_string(&mut wrapping, "@setDataFrame");
         }
         let parts = [&wrapping[..], payload];
-        write_message(&mut self.out, csid, kind.type_id(), self.stream_id, time, &parts, self.chunk_bytes);
+        write_message(
+            &mut self.out,
+            csid::of(kind),
+            kind.type_id(),
+            self.stream_id,
+            time,
+            &parts,
+            self.chunk_bytes,
+        );
     }
 
     /// Says that no more is wanted, or will be sent. The connection may be closed after.
@@ -298,22 +276,10 @@ impl ClientSession {
     }
 
     fn message(&mut self, m: RawMessage) -> Result<Option<ClientEvent>, ClientError> {
-        let kind = match m.type_id {
-            type_id::AUDIO => Kind::Audio,
-            type_id::VIDEO => Kind::Video,
-            _ => Kind::Data,
-        };
-        let payload = match m.payload {
-            Payload::Whole(payload) => payload,
-            Payload::Head(head) => {
-                let tag = flv::inspect(kind, head.bytes());
-                return Ok(Some(ClientEvent::Skimmed(Skimmed { kind, time: m.time, head, tag })));
-            }
-        };
+        let payload = m.payload;
         Ok(match m.type_id {
-            type_id::AUDIO | type_id::VIDEO => {
-                Some(ClientEvent::Media(Message { kind, time: m.time, payload }))
-            }
+            type_id::AUDIO | type_id::VIDEO => Kind::of_type_id(m.type_id)
+                .map(|kind| ClientEvent::Media(Message { kind, time: m.time, payload })),
             type_id::DATA | type_id::DATA_AMF3 => data(m.time, &payload).map(ClientEvent::Media),
             type_id::AGGREGATE => {
                 let mut aggregate = Aggregate::new(payload, m.time);
@@ -321,9 +287,7 @@ impl ClientSession {
                 self.aggregate = Some(Box::new(aggregate));
                 first.map(ClientEvent::Media)
             }
-            type_id::COMMAND | type_id::COMMAND_AMF3 => {
-                self.call(Call::read(payload.strip_prefix(&[0]).unwrap_or(&payload))?)
-            }
+            type_id::COMMAND | type_id::COMMAND_AMF3 => self.call(Call::read(without_amf3_mark(&payload))?),
             type_id => {
                 let control = Control::read(type_id, &payload);
                 self.control(control.map_err(|short| ClientError::Control { type_id, short })?);

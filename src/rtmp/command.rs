@@ -58,13 +58,8 @@ pub enum Command {
     FcPublish(String),
     /// FMLE: the stream ends.
     FcUnpublish(String),
-    /// §7.2.2.6.
-    Publish {
-        /// Stream name with its parameters.
-        stream: String,
-        /// Live, record or append.
-        mode: PublishMode,
-    },
+    /// §7.2.2.6: the stream's name with its parameters. What is recorded is ours to say, not the client's.
+    Publish(String),
     /// §7.2.2.1 and, with the same meaning on a live server, play2 (§7.2.2.2).
     Play(Box<Play>),
     /// `play(false)`: Flash's way to stop.
@@ -119,29 +114,13 @@ pub struct Connect {
     pub args: Option<Properties>,
 }
 
-/// How to publish. A live server records by its own configuration; the word is kept for hooks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PublishMode {
-    /// Only live.
-    #[default]
-    Live,
-    /// Live and recorded.
-    Record,
-    /// Live and appended to the recording.
-    Append,
-}
-
-/// What `play` asks for.
+/// What `play` asks for. Where to start and whether to drop earlier plays have no meaning for a live stream.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Play {
     /// Stream name with its parameters.
     pub stream: String,
-    /// −2 live or recorded, −1 live, else a position in milliseconds or seconds, as clients differ.
-    pub start: f64,
     /// How long to play, in milliseconds; not above 0 means without end.
     pub duration_ms: f64,
-    /// Whether earlier plays are dropped.
-    pub reset: bool,
 }
 
 /// An answer to a call of ours.
@@ -191,20 +170,11 @@ impl Call {
             "FCPublish" => Command::FcPublish(text(0).unwrap_or_default()),
             "FCUnpublish" => Command::FcUnpublish(text(0).unwrap_or_default()),
             "publish" if matches!(argument(0), Some(Value::Boolean(false))) => Command::CloseStream,
-            "publish" => {
-                let mode = match text(1).unwrap_or_default().as_str() {
-                    "record" => PublishMode::Record,
-                    "append" => PublishMode::Append,
-                    _ => PublishMode::Live,
-                };
-                Command::Publish { stream: name_of("publish")?, mode }
-            }
+            "publish" => Command::Publish(name_of("publish")?),
             "play" if !matches!(argument(0), Some(Value::String(_))) => Command::PlayNothing,
             "play" => Command::Play(Box::new(Play {
                 stream: name_of("play")?,
-                start: number(1).unwrap_or(-2.0),
                 duration_ms: number(2).unwrap_or(-1.0),
-                reset: flag(3).unwrap_or(true),
             })),
             "play2" => Command::Play(Box::new(play2(argument(0))?)),
             "pause" | "pauseRaw" => {
@@ -272,12 +242,7 @@ fn play2(options: Option<&Value>) -> Result<Play, CommandError> {
     let missing = CommandError::Missing { command: "play2", argument: "streamName" };
     let stream = property("streamName").and_then(Value::as_str).ok_or(missing)?.to_owned();
     let number = |name: &str| property(name).and_then(Value::as_number);
-    Ok(Play {
-        stream: bounded("play2", "streamName", stream)?,
-        start: number("start").unwrap_or(-2.0),
-        duration_ms: number("len").unwrap_or(-1.0),
-        reset: true,
-    })
+    Ok(Play { stream: bounded("play2", "streamName", stream)?, duration_ms: number("len").unwrap_or(-1.0) })
 }
 
 fn status(value: &Value) -> Option<Status> {
@@ -409,19 +374,15 @@ mod tests {
 
     #[test]
     fn plays_have_the_defaults_of_the_specification() {
-        let play = |stream: &str, start, duration_ms, reset| {
-            Command::Play(Box::new(Play { stream: stream.into(), start, duration_ms, reset }))
-        };
+        let play =
+            |stream: &str, duration_ms| Command::Play(Box::new(Play { stream: stream.into(), duration_ms }));
         let head = || Body::call("play", 0.0).null();
-        assert_eq!(read(&head().text("s")), play("s", -2.0, -1.0, true));
-        assert_eq!(
-            read(&head().text("s").number(0.0).number(5000.0).boolean(false)),
-            play("s", 0.0, 5000.0, false)
-        );
+        assert_eq!(read(&head().text("s")), play("s", -1.0));
+        assert_eq!(read(&head().text("s").number(0.0).number(5000.0).boolean(false)), play("s", 5000.0));
         assert_eq!(read(&head().boolean(false)), Command::PlayNothing);
         assert_eq!(read(&head()), Command::PlayNothing);
         let two = Body::call("play2", 0.0).null().object(&[("streamName", "t")]);
-        assert_eq!(read(&two), play("t", -2.0, -1.0, true));
+        assert_eq!(read(&two), play("t", -1.0));
     }
 
     #[test]

@@ -5,6 +5,9 @@ use super::chunk::{DEFAULT_CHUNK_BYTES, csid, type_id, writer::write_message};
 use crate::formats::bits::{Reader, Short};
 use crate::formats::message::WireTime;
 
+/// What we tell every peer by Set Peer Bandwidth, as SRS does.
+pub const PEER_BANDWIDTH_BYTES: u32 = 2_500_000;
+
 /// A control message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Control {
@@ -154,7 +157,7 @@ impl Acknowledgements {
 
 #[cfg(test)]
 mod tests {
-    use super::super::chunk::reader::{ChunkReader, Keep, Limits, Payload};
+    use super::super::chunk::reader::{ChunkReader, Limits};
     use super::*;
 
     #[test]
@@ -175,10 +178,9 @@ mod tests {
         for control in all {
             let mut out = Vec::new();
             control.write(&mut out);
-            let m = ChunkReader::new(Limits::default(), Keep::Whole).read(&mut &out[..]).unwrap().unwrap();
-            let Payload::Whole(payload) = m.payload else { panic!() };
+            let m = ChunkReader::new(Limits::default()).read(&mut &out[..]).unwrap().unwrap();
             assert_eq!((m.csid, m.stream_id), (2, 0));
-            assert_eq!(Control::read(m.type_id, &payload), Ok(Some(control)));
+            assert_eq!(Control::read(m.type_id, &m.payload), Ok(Some(control)));
         }
         let mut out = Vec::new();
         Control::ChunkSize(60000).write(&mut out);

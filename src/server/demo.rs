@@ -1,6 +1,6 @@
 //! Publishes the built-in stream, `live/demo`, as any publisher would.
 
-use super::client::Grant;
+use super::conn::Grant;
 use super::shard::{Publishing, Shard};
 use super::signal::Signal;
 use crate::caster::demo::DemoStream;

@@ -1,18 +1,19 @@
 //! HTTP's shell: requests one after another, each answered by the API, a page, a file or a live body.
 
-use super::client::{About, Client};
+use super::conn::{About, Conn};
 use super::messages::Msg;
 use super::process::{Process, VhostPlan};
 use super::shard::Shard;
-use super::snapshot;
 use crate::http::request::{CONTINUE, Error, Event, Method, Parser, Request};
 use crate::http::response::{
     Exchange, LiveFraming, Range, Response, range, write_file_head, write_live_head,
 };
 use crate::stats::reason::{CloseReason, Reason};
+use crate::stream::encode::Format;
 use crate::stream::post;
 use crate::stream::viewer::Wanted as ViewerWanted;
-use crate::web::api::snapshot::{ClientId, ClientKind, FeedFormat, Wanted, WantedClients};
+use crate::web::api::ids::ClientId;
+use crate::web::api::snapshot::{ClientKind, Wanted, WantedClients};
 use crate::web::api::{self, ApiCall, ApiContext, KickOutcome, Query};
 use crate::web::files;
 use crate::web::live::LiveRequest;
@@ -35,8 +36,8 @@ const FILE_PIECE_BYTES: usize = 64 << 10;
 const SEND_MS: u64 = 30_000;
 
 /// Serves one connection until it ends.
-pub async fn serve(shard: &Rc<Shard>, client: &Rc<Client>, api_port: bool) {
-    let mut http = HttpConn { shard, client, parser: Parser::default(), api_port };
+pub async fn serve(shard: &Rc<Shard>, conn: &Rc<Conn>, api_port: bool) {
+    let mut http = HttpConn { shard, conn, parser: Parser::default(), api_port };
     loop {
         // Where requests and answers are always ready none of the waits below would let others run.
         shard.ctx.yield_if_needed().await;
@@ -47,8 +48,8 @@ pub async fn serve(shard: &Rc<Shard>, client: &Rc<Client>, api_port: bool) {
                 let mut out = Vec::new();
                 Response::text(error.status()).write(Exchange::BROKEN, &mut out);
                 http.send(out.into()).await;
-                client.note_detail(error);
-                return client.note_reason(CloseReason::BadRequest);
+                conn.note_detail(error);
+                return conn.note_reason(CloseReason::BadRequest);
             }
         };
         // On the heap while it lasts: a viewer waits for hours, and its task is to hold little meanwhile.
@@ -56,22 +57,22 @@ pub async fn serve(shard: &Rc<Shard>, client: &Rc<Client>, api_port: bool) {
         drop(request);
         match answered {
             Answered::Views => break,
-            Answered::Whole { keep_alive: true } if !client.is_closing() => {}
-            Answered::Whole { .. } => return client.note_reason(CloseReason::Finished),
+            Answered::Whole { keep_alive: true } if !conn.is_closing() => {}
+            Answered::Whole { .. } => return conn.note_reason(CloseReason::Finished),
         }
     }
     drop(http);
-    until_gone(shard, client).await;
-    client.note_reason(CloseReason::Finished);
+    until_gone(shard, conn).await;
+    conn.note_reason(CloseReason::Finished);
 }
 
 /// What a viewer still says is of no interest; that it leaves is.
-async fn until_gone(shard: &Shard, client: &Client) {
-    while !client.is_closing() {
-        match client.read(|_| ()).await {
+async fn until_gone(shard: &Shard, conn: &Conn) {
+    while !conn.is_closing() {
+        match conn.read(|_| ()).await {
             Ok(Some(())) => {}
-            Ok(None) => client.note_reason(CloseReason::PeerClosed),
-            Err(error) => client.note_reason(CloseReason::of_io(&error)),
+            Ok(None) => conn.note_reason(CloseReason::PeerClosed),
+            Err(error) => conn.note_reason(CloseReason::of_io(&error)),
         }
         shard.ctx.yield_if_needed().await;
     }
@@ -97,7 +98,7 @@ impl From<bool> for Answered {
 
 struct HttpConn<'a> {
     shard: &'a Rc<Shard>,
-    client: &'a Rc<Client>,
+    conn: &'a Rc<Conn>,
     parser: Parser,
     api_port: bool,
 }
@@ -111,28 +112,28 @@ impl HttpConn<'_> {
             match self.parser.poll()? {
                 Some(Event::Request(head)) => {
                     if head.expects_continue {
-                        self.client.send(CONTINUE);
+                        self.conn.send(CONTINUE);
                     }
                     request = Some(head);
                 }
                 Some(Event::Body(_)) => {}
                 Some(Event::End) => {
-                    self.client.set_deadline(None, CloseReason::IdleTimeout);
+                    self.conn.set_deadline(None, CloseReason::IdleTimeout);
                     return Ok(request);
                 }
                 None => {
                     let begun = self.parser.is_mid_request();
                     let reason = if begun { CloseReason::ConnectTimeout } else { CloseReason::IdleTimeout };
-                    self.client.set_deadline(Some(until_ms), reason);
+                    self.conn.set_deadline(Some(until_ms), reason);
                     let parser = &mut self.parser;
-                    match self.client.read(|bytes| parser.feed(bytes)).await {
+                    match self.conn.read(|bytes| parser.feed(bytes)).await {
                         Ok(Some(())) => {}
                         Ok(None) => {
-                            self.client.note_reason(CloseReason::PeerClosed);
+                            self.conn.note_reason(CloseReason::PeerClosed);
                             return Ok(None);
                         }
                         Err(error) => {
-                            self.client.note_reason(CloseReason::of_io(&error));
+                            self.conn.note_reason(CloseReason::of_io(&error));
                             return Ok(None);
                         }
                     }
@@ -149,7 +150,7 @@ impl HttpConn<'_> {
             return self.answer_api(request, exchange).await.into();
         }
         let exchange = Exchange::of(request, config.http_server.crossdomain);
-        let keep_alive = match route_media(request, &self.shard.process.mounts) {
+        let keep_alive = match route_media(request, config, &self.shard.process.mounts) {
             MediaRoute::Api => self.answer_api(request, exchange).await,
             _ if request.method == Method::Options && config.http_server.crossdomain => {
                 self.respond(&Response::empty(200), exchange).await
@@ -158,14 +159,12 @@ impl HttpConn<'_> {
                 self.respond(&Response::text(405), exchange).await
             }
             MediaRoute::Redirect(path) => {
-                let raw = &request.query.raw;
-                let to = if raw.is_empty() { path } else { format!("{path}?{raw}") };
-                self.respond(&Response::redirect(302, to), exchange).await
+                self.respond(&Response::redirect(302, request.query.after(&path)), exchange).await
             }
-            MediaRoute::PlayerPage(_) if request.path == page::STREAMS_PATH => {
+            MediaRoute::PlayerPage if request.path == page::STREAMS_PATH => {
                 self.answer_streams(exchange).await
             }
-            MediaRoute::PlayerPage(_) => match page::at(&request.path) {
+            MediaRoute::PlayerPage => match page::at(&request.path) {
                 Some(asset) => self.answer_asset(asset, request, exchange).await,
                 None => self.respond(&Response::text(404), exchange).await,
             },
@@ -190,11 +189,11 @@ impl HttpConn<'_> {
         {
             return self.play(request, live, plan, exchange).await;
         }
-        let host = self.shard.process.mounts.vhost_of(&request.host).unwrap_or(&request.host);
-        for file in files::candidates(&self.shard.process.static_mounts, host, &request.path) {
-            if let Some(kept) = self.answer_file(request, &file, exchange).await {
-                return kept.into();
-            }
+        let file = files::file_at(&self.shard.process.config.http_server.dir, &request.path);
+        if let Some(file) = file
+            && let Some(kept) = self.answer_file(request, &file, exchange).await
+        {
+            return kept.into();
         }
         if request.path == "/" {
             return self.answer_asset(page::index(), request, exchange).await.into();
@@ -232,25 +231,27 @@ impl HttpConn<'_> {
         }
         if self.shard.hub.borrow().is_full() {
             let reason = CloseReason::MemoryBudget;
-            self.client.note_detail(self.shard.process.feed_memory_reached());
-            self.client.note_reason(reason);
+            self.conn.note_detail(self.shard.process.feed_memory_reached());
+            self.conn.note_reason(reason);
             let last = Exchange { keep_alive: false, ..exchange };
             let refused = Response::new(503, "text/plain; charset=utf-8", reason.as_str());
             return self.respond(&refused, last).await.into();
         }
+        let format = Format::from(live.format);
         let header = |name| request.headers.value(name).unwrap_or_default().to_owned();
         let about = About {
             vhost: plan.name.to_string(),
             app: live.app.clone(),
             stream: live.stream.clone(),
+            ip: self.conn.tcp().peer().ip(),
             page_url: header("referer"),
             swf_url: String::new(),
             tc_url: format!("http://{}/{}", request.host, live.app),
             kind: ClientKind::Play,
-            format: Some(FeedFormat::Http(live.format)),
+            format: Some(format),
         };
         let wanted = ViewerWanted { bare: framing == LiveFraming::UntilClose, duration_ms: None };
-        self.shard.begin_viewer(self.client, plan, about, &head, live.format.into(), wanted);
+        self.shard.begin_viewer(self.conn, plan, about, &head, format, wanted);
         Answered::Views
     }
 
@@ -336,7 +337,7 @@ impl HttpConn<'_> {
         let process = Arc::clone(&self.shard.process);
         let list = move || {
             let shards: Vec<_> = answers.into_iter().filter_map(|(_, answer)| Some(*answer.ok()?)).collect();
-            serde_json::to_vec(&snapshot::live_streams(&process, &shards)).unwrap_or_default()
+            serde_json::to_vec(&page::live_streams(&process.config, &shards)).unwrap_or_default()
         };
         let Ok(body) = self.shard.ctx.offload(list).await else {
             return self.respond(&Response::text(500), exchange).await;
@@ -354,18 +355,17 @@ impl HttpConn<'_> {
 
     async fn answer_api(&mut self, request: &Request, exchange: Exchange) -> bool {
         let process = &self.shard.process;
-        let call =
-            with_context(process, |context| api::route(request, self.client.conn().peer().ip(), context));
+        let call = with_context(process, |context| api::route(request, self.conn.tcp().peer().ip(), context));
         let response = match call {
             ApiCall::Answer(response) => response,
             ApiCall::Snapshot(query) => self.ask(query).await,
             ApiCall::Kick(kick) => {
-                let owner = self.shard_of(kick.client);
-                let asked = self.shard.ctx.ask(owner, |reply| Msg::Kick(kick.client, reply), ASK_LIMIT).await;
+                let to = self.shard_of(kick.client);
+                let asked = self.shard.ctx.ask(to, |reply| Msg::Kick(kick.client, reply), ASK_LIMIT).await;
                 let outcome = match asked {
                     Ok(true) => KickOutcome::Closed,
                     Ok(false) => KickOutcome::Unknown,
-                    Err(_) => KickOutcome::Unanswered(owner.0),
+                    Err(_) => KickOutcome::Unanswered(to.0),
                 };
                 with_context(process, |context| api::kicked(&kick, context, outcome))
             }
@@ -378,8 +378,8 @@ impl HttpConn<'_> {
         let ctx = &self.shard.ctx;
         let answers = match wanted.clients {
             WantedClients::One(id) => {
-                let owner = self.shard_of(id);
-                vec![(owner, ctx.ask(owner, |reply| Msg::Snapshot(wanted, reply), ASK_LIMIT).await)]
+                let to = self.shard_of(id);
+                vec![(to, ctx.ask(to, |reply| Msg::Snapshot(wanted, reply), ASK_LIMIT).await)]
             }
             _ => ctx.ask_all(|reply| Msg::Snapshot(wanted, reply), ASK_LIMIT).await,
         };
@@ -395,9 +395,9 @@ impl HttpConn<'_> {
     }
 
     /// The shard that a client's id names; an id that names none goes to shard 0, which does not know it.
-    fn shard_of(&self, client: ClientId) -> ShardId {
+    fn shard_of(&self, conn: ClientId) -> ShardId {
         let shards = self.shard.ctx.shards();
-        let shard = client.shard(ClientId::shard_bits(shards));
+        let shard = conn.shard(ClientId::shard_bits(shards));
         ShardId(if shard < shards { shard } else { 0 })
     }
 
@@ -411,13 +411,13 @@ impl HttpConn<'_> {
 
     /// Sends all of it; false if the connection is gone.
     async fn send(&mut self, bytes: Bytes) -> bool {
-        self.client.set_deadline(Some(self.shard.now_ms() + SEND_MS), CloseReason::SendTimeout);
-        let sent = self.client.send_all(bytes).await;
-        self.client.set_deadline(None, CloseReason::SendTimeout);
+        self.conn.set_deadline(Some(self.shard.now_ms() + SEND_MS), CloseReason::SendTimeout);
+        let sent = self.conn.send_all(bytes).await;
+        self.conn.set_deadline(None, CloseReason::SendTimeout);
         if let Err(error) = sent {
             let reason = CloseReason::of_io(&error);
-            log::debug!("client {}: {}: {error}", self.client.id, reason.as_str());
-            self.client.note_reason(reason);
+            log::debug!("client {}: {}: {error}", self.conn.id, reason.as_str());
+            self.conn.note_reason(reason);
             return false;
         }
         true
@@ -432,7 +432,6 @@ fn with_context<R>(process: &Process, f: impl FnOnce(&ApiContext<'_>) -> R) -> R
         service_id: &process.service_id,
         crossdomain: process.config.http_api.crossdomain,
         id_style: process.id_style(),
-        exporter: true,
         vhosts: &process.vhost_infos,
         process: &process.about,
         system: &system,

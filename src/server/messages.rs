@@ -1,7 +1,8 @@
 //! Everything that crosses shards, in one enum; [`super::shard`] has a handler per variant.
 
 use crate::stream::post::{Post, StreamKey};
-use crate::web::api::snapshot::{ClientId, ShardSnapshot, Wanted};
+use crate::web::api::ids::ClientId;
+use crate::web::api::snapshot::{ShardSnapshot, Wanted};
 use shards::Reply;
 
 /// From shard to shard.

@@ -8,13 +8,13 @@
 //! | [`messages`] | everything that crosses shards |
 //! | [`shard`] | one shard: accept, turns, sweeps |
 //! | [`signal`] | a flag that one task waits for |
-//! | [`client`] | a connection: private bytes, parked writer, deadline, why it ended |
+//! | [`conn`] | a connection: private bytes, parked writer, deadline, why it ended |
 //! | [`rtmp_conn`] | RTMP's shell |
 //! | [`http_conn`] | HTTP's shell: requests, live bodies, files, the API |
 //! | [`demo`] | the built-in stream |
 //! | [`snapshot`] | what a shard tells the API |
 
-pub mod client;
+pub mod conn;
 pub mod demo;
 pub mod http_conn;
 pub mod messages;

@@ -1,13 +1,11 @@
 //! What all shards share: the configuration, worked out once, and a few process-wide totals.
 
-use crate::config::schema::DEFAULT_VHOST;
 use crate::config::{Config, schema::Vhost};
 use crate::rtmp::session::{Identity, SessionConfig};
 use crate::stats::system::Report;
 use crate::stream::settings::Settings;
-use crate::web::api::snapshot::IdStyle;
+use crate::web::api::ids::IdStyle;
 use crate::web::api::{ProcessInfo, VhostInfo};
-use crate::web::files::StaticMount;
 use crate::web::live::Mounts;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,8 +35,6 @@ pub struct Process {
     vhosts: BTreeMap<String, Arc<VhostPlan>>,
     /// HTTP paths of live streams.
     pub mounts: Mounts,
-    /// Folders of files.
-    pub static_mounts: Vec<StaticMount>,
     /// RTMP sessions' configuration.
     pub session: Arc<SessionConfig>,
     /// The clock's origin: shards count milliseconds from here.
@@ -81,24 +77,15 @@ impl Process {
                 (name.clone(), Arc::new(plan))
             })
             .collect();
-        let enabled = config.vhosts.iter().filter(|(_, vhost)| vhost.enabled);
-        let mounts = Mounts::new(enabled.map(|(name, vhost)| {
-            let remux = &vhost.http_remux;
-            (name.as_str(), if remux.enabled { remux.mount.as_slice() } else { &[] })
-        }));
-        let static_mounts = vec![StaticMount::new(DEFAULT_VHOST, "[vhost]/", config.http_server.dir.clone())];
-        let vhost_info = |(name, vhost): (&String, &Vhost)| VhostInfo {
-            name: name.clone(),
-            enabled: vhost.enabled,
-            hls_fragment_s: None,
-        };
+        let mounts = Mounts::new(&config);
+        let vhost_info =
+            |(name, vhost): (&String, &Vhost)| VhostInfo { name: name.clone(), enabled: vhost.enabled };
         let now = unix_time();
         let noise = now.as_nanos() as u64 ^ u64::from(pid) << 32;
         Process {
             vhost_infos: config.vhosts.iter().map(vhost_info).collect(),
             vhosts,
             mounts,
-            static_mounts,
             session: Arc::new(SessionConfig {
                 identity: Identity { pid, ..Identity::default() },
                 ..SessionConfig::default()
@@ -181,8 +168,6 @@ fn about(pid: u32, now: Duration) -> ProcessInfo {
         argv: std::env::args().collect::<Vec<_>>().join(" "),
         cwd: std::env::current_dir().map(|dir| dir.display().to_string()).unwrap_or_default(),
         started_ms: now.as_millis() as u64,
-        build_date: String::new(),
-        build_options: String::new(),
         uname: vec![
             ("sysname", kernel("ostype")),
             ("nodename", kernel("hostname")),

@@ -1,12 +1,12 @@
 //! RTMP's shell: reads into the session, does what its events ask for, sends what it answers.
 
-use super::client::{About, Client, Grant};
+use super::conn::{About, Conn, Grant};
 use super::process::VhostPlan;
 use super::shard::{Publishing, Shard};
 use crate::formats::message::Message;
 use crate::rtmp::session::{
-    ConnectRequest, ConnectionId, Event, PlayRequest, PublishKind, PublishRequest, Refusal, ServerSession,
-    SessionError, State, Terms, Timeout,
+    ConnectRequest, ConnectionId, Event, PlayRequest, PublishKind, PublishLimits, PublishRequest, Refusal,
+    ServerSession, SessionError, State, Terms, Timeout,
 };
 use crate::rtmp::url::StreamName;
 use crate::stats::reason::{CloseReason, Reason};
@@ -14,17 +14,18 @@ use crate::stream::encode::Format;
 use crate::stream::post;
 use crate::stream::viewer::Wanted;
 use crate::stream::wire::Wire;
-use crate::web::api::snapshot::{ClientKind, FeedFormat};
+use crate::web::api::snapshot::ClientKind;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Serves one connection until it ends.
-pub async fn serve(shard: &Rc<Shard>, client: &Rc<Client>) {
-    let seed = shard.now_ms() ^ client.id.0.rotate_left(32) ^ u64::from(shard.process.about.pid) << 20;
-    let mut conn = RtmpConn {
+pub async fn serve(shard: &Rc<Shard>, conn: &Rc<Conn>) {
+    let seed = shard.now_ms() ^ conn.id.0.rotate_left(32) ^ u64::from(shard.process.about.pid) << 20;
+    let mut rtmp = RtmpConn {
         shard,
-        client,
+        conn,
         session: ServerSession::new(Arc::clone(&shard.process.session), seed),
         connected: None,
         vhost: None,
@@ -32,23 +33,23 @@ pub async fn serve(shard: &Rc<Shard>, client: &Rc<Client>) {
         stalled: false,
         watched: (State::Closed, 0),
     };
-    conn.watch();
+    rtmp.watch();
     loop {
-        let read = if conn.stalled || (!conn.session.wants_read() && !client.is_closing()) {
-            client.signalled().await;
-            conn.resume()
+        let read = if rtmp.stalled || (!rtmp.session.wants_read() && !conn.is_closing()) {
+            conn.signalled().await;
+            rtmp.resume()
         } else {
             // A signal: the owner has ended its publish, maybe because nothing comes from it any more.
-            let read = client.read_or_signal(|bytes| conn.take(bytes)).await;
+            let read = conn.read_or_signal(|bytes| rtmp.take(bytes)).await;
             match read {
                 Ok(Some(Some(taken))) => taken,
-                Ok(Some(None)) => conn.resume(),
-                Ok(None) => return client.note_reason(CloseReason::PeerClosed),
-                Err(error) => return client.note_reason(CloseReason::of_io(&error)),
+                Ok(Some(None)) => rtmp.resume(),
+                Ok(None) => return conn.note_reason(CloseReason::PeerClosed),
+                Err(error) => return conn.note_reason(CloseReason::of_io(&error)),
             }
         };
         if let Err(end) = read {
-            conn.leave_with(&end);
+            rtmp.leave_with(&end);
         }
         shard.ctx.yield_if_needed().await; // a peer that always has more must not keep the shard
     }
@@ -56,7 +57,7 @@ pub async fn serve(shard: &Rc<Shard>, client: &Rc<Client>) {
 
 struct RtmpConn<'a> {
     shard: &'a Rc<Shard>,
-    client: &'a Rc<Client>,
+    conn: &'a Rc<Conn>,
     session: ServerSession,
     connected: Option<Box<ConnectRequest>>,
     vhost: Option<Arc<VhostPlan>>,
@@ -70,7 +71,7 @@ struct RtmpConn<'a> {
 
 impl RtmpConn<'_> {
     fn take(&mut self, mut input: &[u8]) -> Result<(), SessionError> {
-        if self.client.is_closing() {
+        if self.conn.is_closing() {
             return Ok(()); // what a refused client still says is of no interest
         }
         let taken = loop {
@@ -79,7 +80,7 @@ impl RtmpConn<'_> {
             self.send_output();
             // Where answers filled its output the session held input back, which nobody would give it again.
             let goes_on = read.is_ok() && self.session.has_held_input();
-            if !goes_on || self.stalled || self.client.is_closing() || self.client.is_parked() {
+            if !goes_on || self.stalled || self.conn.is_closing() || self.conn.is_parked() {
                 break read;
             }
         };
@@ -98,8 +99,8 @@ impl RtmpConn<'_> {
     /// After a signal: the owner's verdict, room again, or the end.
     fn resume(&mut self) -> Result<(), SessionError> {
         self.stalled = false;
-        match self.client.take_grant() {
-            Some(Grant::Granted) => self.session.accept_publish(),
+        match self.conn.take_grant() {
+            Some(Grant::Granted) => self.accept_publish(),
             Some(Grant::Revoked(reason)) => self.revoked(reason),
             None => {}
         }
@@ -113,19 +114,17 @@ impl RtmpConn<'_> {
             Event::Publish(request) => self.publish(&request),
             Event::Unpublish => {
                 self.publish_batch();
-                self.shard.end_source(self.client);
+                self.shard.end_source(self.conn);
                 self.stalled = false; // nobody will say that there is room again
             }
             Event::Play(request) => self.play(&request),
-            Event::StopPlay => self.shard.end_viewer(self.client),
+            Event::StopPlay => self.shard.end_viewer(self.conn),
             Event::Pause { on, ms: _ } => {
-                if let Some(viewer) = self.client.viewer() {
+                if let Some(viewer) = self.conn.viewer() {
                     self.shard.hub.borrow_mut().pause(viewer, on);
                 }
                 self.session.pause_done(on);
             }
-            Event::BufferLength(_) => {}
-            Event::RedirectSeen => self.client.end(CloseReason::Finished),
         }
     }
 
@@ -138,12 +137,11 @@ impl RtmpConn<'_> {
             chunk_bytes: vhost.map_or(self.shard.process.config.chunk_size, |vhost| vhost.chunk_bytes),
             out_ack_bytes: config.map_or(defaults.out_ack_bytes, |vhost| vhost.out_ack_size),
             in_ack_bytes: config.map_or(defaults.in_ack_bytes, |vhost| vhost.in_ack_size),
-            server_ip: self.client.conn().local().ip().to_string(),
+            server_ip: self.conn.tcp().local().ip().to_string(),
             id: match self.shard.process.config.http_api.string_ids {
-                true => ConnectionId::Text(self.client.id.to_text(self.shard.process.id_style())),
-                false => ConnectionId::Number(self.client.id.0 as f64),
+                true => ConnectionId::Text(self.conn.id.to_text(self.shard.process.id_style())),
+                false => ConnectionId::Number(self.conn.id.0 as f64),
             },
-            ..defaults
         };
         self.session.accept_connect(&request, &terms);
         request.connect.args = None; // of no use, and as large as a message may be
@@ -159,36 +157,40 @@ impl RtmpConn<'_> {
         };
         let about = self.about(&vhost, &request.name, kind, None);
         let key = post::key(&about.vhost, &about.app, &about.stream);
-        self.client.set_about(about);
-        let source = self.shard.hub.borrow_mut().publish(&key, self.client.id.0, &vhost.settings);
-        self.client.set_source(Some(source));
-        self.shard.sources.borrow_mut().insert(source, Publishing::Client(Rc::clone(self.client)));
+        self.conn.set_about(about);
+        let source = self.shard.hub.borrow_mut().publish(&key, self.conn.id.0, &vhost.settings);
+        self.conn.set_source(Some(source));
+        self.shard.sources.borrow_mut().insert(source, Publishing::Conn(Rc::clone(self.conn)));
         self.vhost = Some(vhost);
+    }
+
+    fn accept_publish(&mut self) {
+        let Some(vhost) = &self.vhost else { return }; // it asked for one
+        let publish = &vhost.config.publish;
+        let ms = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        let limits =
+            PublishLimits { first_ms: ms(publish.firstpkt_timeout), next_ms: ms(publish.normal_timeout) };
+        self.session.accept_publish(limits);
     }
 
     /// The owner refused the publish, or has ended it.
     fn revoked(&mut self, reason: CloseReason) {
-        self.client.set_source(None); // the core has forgotten it already
-        let why = match reason {
-            CloseReason::StreamBusy => Refusal::Busy,
-            _ => Refusal::Denied(reason.as_str()),
-        };
-        self.refuse(why, reason);
+        self.conn.set_source(None); // the core has forgotten it already
+        self.refuse(reason);
     }
 
     fn play(&mut self, request: &PlayRequest) {
         let Some(vhost) = self.resolve(&request.name) else { return };
         if self.shard.hub.borrow().is_full() {
-            self.client.note_detail(self.shard.process.feed_memory_reached());
-            let reason = CloseReason::MemoryBudget;
-            return self.refuse(Refusal::Denied(reason.as_str()), reason);
+            self.conn.note_detail(self.shard.process.feed_memory_reached());
+            return self.refuse(CloseReason::MemoryBudget);
         }
-        let about = self.about(&vhost, &request.name, ClientKind::Play, Some(FeedFormat::Rtmp));
+        let format = Format::Rtmp { chunk_bytes: self.session.chunk_bytes() };
+        let about = self.about(&vhost, &request.name, ClientKind::Play, Some(format));
         self.session.accept_play();
         let opening = self.session.take_output();
-        let format = Format::Rtmp { chunk_bytes: self.session.chunk_bytes() };
         let wanted = Wanted { bare: false, duration_ms: request.duration_ms };
-        self.shard.begin_viewer(self.client, &vhost, about, &opening, format, wanted);
+        self.shard.begin_viewer(self.conn, &vhost, about, &opening, format, wanted);
         self.vhost = Some(vhost);
     }
 
@@ -201,35 +203,34 @@ impl RtmpConn<'_> {
         }
         let vhost = self.shard.process.vhost(&name.vhost).cloned();
         if vhost.is_none() {
-            self.client.note_detail(&name.vhost);
-            let reason = CloseReason::VhostUnknown;
-            self.refuse(Refusal::Denied(reason.as_str()), reason);
+            self.conn.note_detail(&name.vhost);
+            self.refuse(CloseReason::VhostUnknown);
         }
         vhost
     }
 
-    fn refuse(&mut self, why: Refusal<'_>, reason: CloseReason) {
-        self.session.refuse(why);
+    /// Says no, in the word that log and metrics have for it.
+    fn refuse(&mut self, reason: CloseReason) {
+        self.session.refuse(match reason {
+            CloseReason::StreamBusy => Refusal::Busy,
+            _ => Refusal::Denied(reason.as_str()),
+        });
         self.send_output();
-        self.client.end(reason);
+        self.conn.end(reason);
     }
 
     /// What the API will say of this client: app and stream by the stream's key, as everywhere.
-    fn about(
-        &self,
-        vhost: &VhostPlan,
-        name: &StreamName,
-        kind: ClientKind,
-        format: Option<FeedFormat>,
-    ) -> About {
+    fn about(&self, vhost: &VhostPlan, name: &StreamName, kind: ClientKind, format: Option<Format>) -> About {
         let key = post::key(&vhost.name, &name.app, &name.stream);
         let (vhost, app, stream) = post::names(&key);
         let said = self.connected.as_ref().map(|request| &request.connect);
+        let proxied = self.connected.as_ref().and_then(|request| request.handshake.proxied_ip);
         let text = |field: Option<&String>| field.cloned().unwrap_or_default();
         About {
             vhost: vhost.to_owned(),
             app: app.to_owned(),
             stream: stream.to_owned(),
+            ip: proxied.map_or_else(|| self.conn.tcp().peer().ip(), IpAddr::from),
             page_url: text(said.map(|c| &c.page_url)),
             swf_url: text(said.map(|c| &c.swf_url)),
             tc_url: text(said.map(|c| &c.tc_url)),
@@ -245,59 +246,46 @@ impl RtmpConn<'_> {
         }
         let batch = std::mem::take(&mut self.batch);
         self.shard.counters.borrow_mut().recv_messages += batch.len() as u64;
-        if let Some(source) = self.client.source() {
+        if let Some(source) = self.conn.source() {
             self.stalled = !self.shard.hub.borrow_mut().media(source, batch);
         }
     }
 
     fn send_output(&mut self) {
-        self.client.send(&self.session.take_output());
+        self.conn.send(&self.session.take_output());
     }
 
     /// Sets the deadline of the state the session is in.
     fn watch(&mut self) {
-        if self.client.is_closing() {
+        if self.conn.is_closing() {
             return;
         }
         let (state, messages) = (self.session.state(), self.session.messages());
         let (state_before, messages_before) = self.watched;
-        let publish = self.vhost.as_ref().map(|vhost| &vhost.config.publish);
-        let ms = |time: Duration| time.as_millis() as u64;
-        let (limit_ms, reason, renewed) = match (state, self.session.timeout()) {
-            (State::PublishStart, Some(Timeout::SinceEntered(default))) => (
-                publish.map_or(u64::from(default), |p| ms(p.firstpkt_timeout)),
-                CloseReason::FirstPacketTimeout,
-                false,
-            ),
-            (State::Publishing, Some(Timeout::SinceMessage(default))) => (
-                publish.map_or(u64::from(default), |p| ms(p.normal_timeout)),
-                CloseReason::PublishTimeout,
-                messages != messages_before,
-            ),
-            (State::Handshake, Some(Timeout::SinceEntered(limit))) => {
-                (u64::from(limit), CloseReason::HandshakeTimeout, false)
-            }
-            (State::Connecting | State::Ready, Some(Timeout::SinceEntered(limit))) => {
-                (u64::from(limit), CloseReason::ConnectTimeout, false)
-            }
-            (_, Some(Timeout::SinceEntered(limit))) => (u64::from(limit), CloseReason::IdleTimeout, false),
-            (_, Some(Timeout::SinceMessage(limit))) => {
-                (u64::from(limit), CloseReason::IdleTimeout, messages != messages_before)
-            }
-            (_, None) => {
-                self.client.set_deadline(None, CloseReason::IdleTimeout);
+        let reason = match state {
+            State::Handshake => CloseReason::HandshakeTimeout,
+            State::Connecting | State::Ready => CloseReason::ConnectTimeout,
+            State::PublishStart => CloseReason::FirstPacketTimeout,
+            State::Publishing => CloseReason::PublishTimeout,
+            _ => CloseReason::IdleTimeout,
+        };
+        let (limit_ms, renewed) = match self.session.timeout() {
+            Some(Timeout::SinceEntered(limit_ms)) => (limit_ms, false),
+            Some(Timeout::SinceMessage(limit_ms)) => (limit_ms, messages != messages_before),
+            None => {
+                self.conn.set_deadline(None, reason);
                 self.watched = (state, messages);
                 return;
             }
         };
         if state != state_before || renewed {
-            self.client.set_deadline(Some(self.shard.now_ms() + limit_ms), reason);
+            self.conn.set_deadline(Some(self.shard.now_ms() + u64::from(limit_ms)), reason);
         }
         self.watched = (state, messages);
     }
 
     fn leave_with(&mut self, error: &SessionError) {
-        self.client.note_detail(format_args!("{error}, state {}", self.session.state().name()));
-        self.client.kick(CloseReason::ProtocolError);
+        self.conn.note_detail(format_args!("{error}, state {}", self.session.state().name()));
+        self.conn.kick(CloseReason::ProtocolError);
     }
 }

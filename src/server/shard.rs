@@ -1,6 +1,6 @@
 //! One shard of the server: accepts connections, runs the core's turns, sweeps deadlines four times a second.
 
-use super::client::{About, Client, Grant, summary};
+use super::conn::{About, Conn, Grant, summary};
 use super::messages::Msg;
 use super::process::{Process, VhostPlan};
 use super::signal::Signal;
@@ -13,7 +13,7 @@ use crate::stream::encode::Format;
 use crate::stream::hub::{Event, Hub};
 use crate::stream::post::{self, SourceId};
 use crate::stream::viewer::Wanted;
-use crate::web::api::snapshot::ClientId;
+use crate::web::api::ids::ClientId;
 use shards::{Awake, Class, Control, Ctx, Listener, Next, Service, ShardId, TcpConn, TcpTuning};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -41,9 +41,9 @@ pub struct Shard {
     /// What all shards share.
     pub process: Arc<Process>,
     /// The stream core. Never borrowed over an `.await`.
-    pub hub: RefCell<Hub<Rc<Client>>>,
+    pub hub: RefCell<Hub<Rc<Conn>>>,
     /// Open connections.
-    pub clients: RefCell<HashMap<ClientId, Rc<Client>, ahash::RandomState>>,
+    pub conns: RefCell<HashMap<ClientId, Rc<Conn>, ahash::RandomState>>,
     /// Whom an owner's word about a publish is for.
     pub sources: RefCell<HashMap<SourceId, Publishing, ahash::RandomState>>,
     /// What is counted here.
@@ -54,7 +54,7 @@ pub struct Shard {
     sampled: Cell<(u64, Duration)>,
     swept_ms: Cell<u64>,
     rates_ms: Cell<u64>,
-    next_client: Cell<u64>,
+    next_conn: Cell<u64>,
     awake: RefCell<Option<Awake>>,
     /// For each reason: connections that ended before they were anything's viewer or publisher.
     strays: [Throttle; CloseReason::ALL.len()],
@@ -67,7 +67,7 @@ pub struct Shard {
 /// Who publishes.
 pub enum Publishing {
     /// A connection.
-    Client(Rc<Client>),
+    Conn(Rc<Conn>),
     /// The built-in stream.
     Demo(Rc<demo::Verdict>),
 }
@@ -110,7 +110,7 @@ impl Shard {
         Shard {
             process,
             hub: RefCell::new(hub),
-            clients: RefCell::default(),
+            conns: RefCell::default(),
             sources: RefCell::default(),
             counters: RefCell::default(),
             cadence: RefCell::default(),
@@ -119,7 +119,7 @@ impl Shard {
             swept_ms: Cell::new(0),
             rates_ms: Cell::new(0),
             // As in SRS ids begin somewhere above 100.
-            next_client: Cell::new(100),
+            next_conn: Cell::new(100),
             awake: RefCell::default(),
             strays: std::array::from_fn(|_| Throttle::new()),
             unreadable: Throttle::new(),
@@ -140,39 +140,39 @@ impl Shard {
     }
 
     /// Takes a connection in; None if the server is full.
-    pub fn admit(self: &Rc<Self>, conn: TcpConn) -> Option<Rc<Client>> {
+    pub fn admit(self: &Rc<Self>, tcp: TcpConn) -> Option<Rc<Conn>> {
         let Some(place) = self.process.enter() else {
             self.counters.borrow_mut().closes.add(CloseReason::MaxConnections);
             let most = self.process.max_connections;
             self.tell_stray(CloseReason::MaxConnections, || {
-                format!("{} refused: max_connections {most} reached", conn.peer())
+                format!("{} refused: max_connections {most} reached", tcp.peer())
             });
             return None;
         };
         let bits = ClientId::shard_bits(self.ctx.shards());
-        let number = self.next_client.replace(self.next_client.get() + 1);
+        let number = self.next_conn.replace(self.next_conn.get() + 1);
         let id = ClientId::new(number, self.ctx.me().0, bits);
-        let client = Client::new(id, conn, self, place);
-        self.clients.borrow_mut().insert(id, Rc::clone(&client));
-        Some(client)
+        let conn = Conn::new(id, tcp, self, place);
+        self.conns.borrow_mut().insert(id, Rc::clone(&conn));
+        Some(conn)
     }
 
     /// A connection has ended: it leaves the core, is counted, and gets its line in the log.
-    pub fn dismiss(&self, client: &Rc<Client>, protocol: &str) {
-        self.end_viewer(client);
-        self.end_source(client);
-        self.clients.borrow_mut().remove(&client.id);
-        let reason = client.reason().unwrap_or(CloseReason::PeerClosed);
+    pub fn dismiss(&self, conn: &Rc<Conn>, protocol: &str) {
+        self.end_viewer(conn);
+        self.end_source(conn);
+        self.conns.borrow_mut().remove(&conn.id);
+        let reason = conn.reason().unwrap_or(CloseReason::PeerClosed);
         let mut totals = self.counters.borrow_mut();
-        totals.recv_bytes += client.recv_bytes();
-        totals.sent_bytes += client.sent_bytes();
+        totals.recv_bytes += conn.recv_bytes();
+        totals.sent_bytes += conn.sent_bytes();
         totals.closes.add(reason);
-        if let Some(vhost) = client.about(|about| about.vhost.clone()) {
+        if let Some(vhost) = conn.about(|about| about.vhost.clone()) {
             let ended = &mut totals.vhosts.entry(vhost).or_default().ended;
-            *ended = (ended.0 + client.recv_bytes(), ended.1 + client.sent_bytes());
+            *ended = (ended.0 + conn.recv_bytes(), ended.1 + conn.sent_bytes());
         }
-        let line = || summary(client, protocol, self.now_ms());
-        if client.about(|_| ()).is_some() {
+        let line = || summary(conn, protocol, self.now_ms());
+        if conn.about(|_| ()).is_some() {
             totals.clients += 1;
             log::info!("{}", line());
         } else if reason.is_ordinary() {
@@ -201,7 +201,7 @@ impl Shard {
     /// A client views a stream from here on. `opening` (RTMP's answer, HTTP's head) goes out before any media.
     pub fn begin_viewer(
         &self,
-        client: &Rc<Client>,
+        conn: &Rc<Conn>,
         plan: &VhostPlan,
         about: About,
         opening: &[u8],
@@ -209,30 +209,30 @@ impl Shard {
         wanted: Wanted,
     ) {
         let key = post::key(&about.vhost, &about.app, &about.stream);
-        client.set_about(about);
-        client.conn().tune(&TcpTuning { nodelay: Some(plan.config.tcp_nodelay), ..TcpTuning::default() });
-        client.set_send_timeout(plan.config.play.send_timeout);
-        client.send(opening);
-        let viewer = self.hub.borrow_mut().join(&key, format, &plan.settings, Rc::clone(client), wanted);
-        client.set_viewer(Some(viewer));
+        conn.set_about(about);
+        conn.tcp().tune(&TcpTuning { nodelay: Some(plan.config.tcp_nodelay), ..TcpTuning::default() });
+        conn.set_send_timeout(plan.config.play.send_timeout);
+        conn.send(opening);
+        let viewer = self.hub.borrow_mut().join(&key, format, &plan.settings, Rc::clone(conn), wanted);
+        conn.set_viewer(Some(viewer));
         self.ctx.kick();
     }
 
     /// A client views no more.
-    pub fn end_viewer(&self, client: &Client) {
-        if let Some(viewer) = client.viewer() {
-            client.set_viewer(None);
+    pub fn end_viewer(&self, conn: &Conn) {
+        if let Some(viewer) = conn.viewer() {
+            conn.set_viewer(None);
             if let Some(gone) = self.hub.borrow_mut().leave(viewer) {
-                client.note_view(&gone.counters);
+                conn.note_view(&gone.counters);
             }
             self.ctx.kick();
         }
     }
 
     /// A client publishes no more.
-    pub fn end_source(&self, client: &Client) {
-        if let Some(source) = client.source() {
-            client.set_source(None);
+    pub fn end_source(&self, conn: &Conn) {
+        if let Some(source) = conn.source() {
+            conn.set_source(None);
             self.sources.borrow_mut().remove(&source);
             self.hub.borrow_mut().unpublish(source);
             self.ctx.kick();
@@ -247,8 +247,8 @@ impl Shard {
         };
         let mut sources = self.sources.borrow_mut();
         match (sources.get(&source), grant) {
-            (Some(Publishing::Client(client)), Some(grant)) => client.set_grant(grant),
-            (Some(Publishing::Client(client)), None) => client.signal(),
+            (Some(Publishing::Conn(conn)), Some(grant)) => conn.set_grant(grant),
+            (Some(Publishing::Conn(conn)), None) => conn.signal(),
             (Some(Publishing::Demo(signal)), Some(grant)) => signal.set(grant),
             (Some(Publishing::Demo(_)) | None, _) => {}
         }
@@ -266,8 +266,8 @@ impl Shard {
         self.busy_permille.set((busy * 1000.0) as u32);
         self.cadence.borrow_mut().sample(busy);
         self.hub.borrow_mut().sweep(now_ms);
-        for client in self.clients.borrow().values() {
-            client.sweep(now_ms);
+        for conn in self.conns.borrow().values() {
+            conn.sweep(now_ms);
         }
         if now_ms.saturating_sub(self.rates_ms.get()) >= STEP_MS {
             self.rates_ms.set(now_ms);
@@ -278,7 +278,7 @@ impl Shard {
                 log::log!(stray_level(*reason), "connections: {reason} ({more} more)");
             }
         }
-        let live = self.hub.borrow().is_live() || !self.clients.borrow().is_empty();
+        let live = self.hub.borrow().is_live() || !self.conns.borrow().is_empty();
         let mut awake = self.awake.borrow_mut();
         if live != awake.is_some() {
             *awake = live.then(|| self.ctx.stay_awake());
@@ -290,14 +290,14 @@ impl Shard {
         for vhost in vhosts.values_mut() {
             vhost.total = vhost.ended;
         }
-        for client in self.clients.borrow().values() {
-            client.tick_rates(now_ms);
-            client.about(|about| {
+        for conn in self.conns.borrow().values() {
+            conn.tick_rates(now_ms);
+            conn.about(|about| {
                 if !vhosts.contains_key(&about.vhost) {
                     vhosts.insert(about.vhost.clone(), VhostTotals::default());
                 }
                 if let Some(VhostTotals { total, .. }) = vhosts.get_mut(&about.vhost) {
-                    *total = (total.0 + client.recv_bytes(), total.1 + client.sent_bytes());
+                    *total = (total.0 + conn.recv_bytes(), total.1 + conn.sent_bytes());
                 }
             });
         }
@@ -312,25 +312,25 @@ impl Shard {
             self.listeners.borrow_mut().push((name, listener.clone()));
             let shard = Rc::clone(self);
             self.ctx.spawn(Class::Media, "a listener", async move {
-                while let Some(conn) = listener.accept().await {
-                    shard.serve_conn(name, conn);
+                while let Some(tcp) = listener.accept().await {
+                    shard.serve_conn(name, tcp);
                 }
             });
         }
     }
 
-    fn serve_conn(self: &Rc<Self>, port: &'static str, conn: TcpConn) {
-        let Some(client) = self.admit(conn) else { return };
-        let leaving = Leaving { shard: Rc::clone(self), client: Rc::clone(&client), port };
+    fn serve_conn(self: &Rc<Self>, port: &'static str, tcp: TcpConn) {
+        let Some(conn) = self.admit(tcp) else { return };
+        let leaving = Leaving { shard: Rc::clone(self), conn: Rc::clone(&conn), port };
         let shard = Rc::clone(self);
         if port == RTMP {
             self.ctx.spawn(Class::Media, "an RTMP connection", async move {
-                rtmp_conn::serve(&shard, &leaving.client).await;
+                rtmp_conn::serve(&shard, &leaving.conn).await;
                 leaving.farewell().await;
             });
         } else {
             self.ctx.spawn(Class::Media, "an HTTP connection", async move {
-                http_conn::serve(&shard, &leaving.client, port == API).await;
+                http_conn::serve(&shard, &leaving.conn, port == API).await;
                 leaving.farewell().await;
             });
         }
@@ -338,8 +338,8 @@ impl Shard {
 
     fn drain(self: &Rc<Self>) {
         for (name, listener) in self.listeners.take() {
-            for conn in listener.stop() {
-                self.serve_conn(name, conn);
+            for tcp in listener.stop() {
+                self.serve_conn(name, tcp);
             }
         }
     }
@@ -356,25 +356,25 @@ fn stray_level(reason: CloseReason) -> log::Level {
 /// Runs [`Shard::dismiss`] however a connection's task ends, a panic included.
 struct Leaving {
     shard: Rc<Shard>,
-    client: Rc<Client>,
+    conn: Rc<Conn>,
     port: &'static str,
 }
 
 impl Leaving {
     /// The core is left at once; the peer may still read what was sent last.
     async fn farewell(&self) {
-        self.shard.end_viewer(&self.client);
-        self.shard.end_source(&self.client);
-        self.client.conn().linger_close().await;
+        self.shard.end_viewer(&self.conn);
+        self.shard.end_source(&self.conn);
+        self.conn.tcp().linger_close().await;
     }
 }
 
 impl Drop for Leaving {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.client.note_reason(CloseReason::Panic);
+            self.conn.note_reason(CloseReason::Panic);
         }
-        self.shard.dismiss(&self.client, self.port);
+        self.shard.dismiss(&self.conn, self.port);
     }
 }
 
@@ -393,9 +393,9 @@ impl Service for ShardService {
 
     fn on_message(&self, from: ShardId, message: Msg) {
         match message {
-            Msg::Core(post) => self.hub.borrow_mut().take(from.0, post, self.now_ms()),
+            Msg::Core(post) => self.hub.borrow_mut().receive(from.0, post, self.now_ms()),
             Msg::IsLive(key, reply) => {
-                reply.send(self.hub.borrow().stream(&key).is_some_and(|stream| stream.publisher().is_some()));
+                reply.send(self.hub.borrow().origin(&key).is_some_and(|origin| origin.publisher().is_some()));
             }
             Msg::Snapshot(wanted, reply) => {
                 let shard = Rc::clone(self);
@@ -404,10 +404,10 @@ impl Service for ShardService {
                 });
             }
             Msg::Kick(id, reply) => {
-                let client = self.clients.borrow().get(&id).cloned();
-                reply.send(client.is_some());
-                if let Some(client) = client {
-                    client.kick(CloseReason::Kicked);
+                let conn = self.conns.borrow().get(&id).cloned();
+                reply.send(conn.is_some());
+                if let Some(conn) = conn {
+                    conn.kick(CloseReason::Kicked);
                 }
             }
         }
@@ -451,12 +451,12 @@ impl Service for ShardService {
             shard.ctx.spawn(Class::Media, "the demo stream", demo::publish(Rc::clone(&shard)));
         }
         shard.stop.raised().await;
-        for client in shard.clients.borrow().values() {
-            client.kick(CloseReason::ServerStopping);
+        for conn in shard.conns.borrow().values() {
+            conn.kick(CloseReason::ServerStopping);
         }
         // Their tasks end by themselves and write their lines; whoever does not get to it is cut.
         for _ in 0..STOP_TURNS {
-            if shard.clients.borrow().is_empty() {
+            if shard.conns.borrow().is_empty() {
                 break;
             }
             shard.ctx.sleep(STOP_TURN).await;

@@ -1,24 +1,21 @@
-//! What a shard tells the API, and the player page's list.
+//! What a shard tells the API.
 
-use super::process::Process;
 use super::shard::Shard;
-use crate::config::mount::LiveFormat;
 use crate::formats::describe;
 use crate::formats::flv::Tag;
 use crate::formats::message::Kind;
-use crate::stats::reason::{DropReason, Tally};
+use crate::stats::reason::DropReason;
 use crate::stream::feed::Feed;
-use crate::stream::owned::Stream;
+use crate::stream::origin::Origin;
 use crate::stream::post::names;
 use crate::stream::prelude::{Header, Prelude};
 use crate::stream::wire::Wire;
+use crate::web::api::ids::ClientId;
 use crate::web::api::snapshot::{
-    ClientId, ClientSnapshot, FeedFormat, FeedSnapshot, PublisherSnapshot, ShardCounters, ShardSnapshot,
-    StreamSnapshot, VhostSnapshot, Wanted, WantedClients,
+    ClientSnapshot, FeedSnapshot, PublisherSnapshot, ShardCounters, ShardSnapshot, StreamSnapshot,
+    VhostSnapshot, Wanted, WantedClients,
 };
-use crate::web::page::LiveStream;
 use bytes::Bytes;
-use std::collections::HashMap;
 use std::rc::Rc;
 
 /// So many streams, feeds or clients are looked at in one step: 0.2 to 0.6 ms in a build without optimisation, where
@@ -46,7 +43,7 @@ pub async fn of(shard: &Rc<Shard>, wanted: Wanted) -> ShardSnapshot {
     let mut ids: Vec<ClientId> = match wanted.clients {
         WantedClients::None => Vec::new(),
         WantedClients::One(id) => vec![id],
-        WantedClients::All => shard.clients.borrow().keys().copied().collect(),
+        WantedClients::All => shard.conns.borrow().keys().copied().collect(),
     };
     ids.sort_unstable(); // the asker merges sorted lists with less work
     for ids in ids.chunks(STEP) {
@@ -71,7 +68,7 @@ fn vhosts(shard: &Shard) -> Vec<VhostSnapshot> {
 /// Adds a step of streams; says where the next one begins.
 fn streams(shard: &Shard, slot: usize, out: &mut Vec<StreamSnapshot>) -> Option<usize> {
     let (hub, now_ms) = (shard.hub.borrow(), shard.now_ms());
-    let mut from = hub.streams_from(slot);
+    let mut from = hub.origins_from(slot);
     out.extend(from.by_ref().take(STEP).map(|(_, s)| stream(shard, s, now_ms)));
     from.next().map(|(slot, _)| slot)
 }
@@ -80,13 +77,14 @@ fn streams(shard: &Shard, slot: usize, out: &mut Vec<StreamSnapshot>) -> Option<
 fn feeds(shard: &Shard, slot: usize, out: &mut Vec<FeedSnapshot>) -> Option<usize> {
     let hub = shard.hub.borrow();
     let mut from = hub.feeds_from(slot);
-    out.extend(from.by_ref().take(STEP).map(|(_, f)| feed(f)));
+    // Of a retired feed there may be a successor, and one series stands but once.
+    out.extend(from.by_ref().take(STEP).filter(|(_, f)| !f.is_retired()).map(|(_, f)| feed(f)));
     from.next().map(|(slot, _)| slot)
 }
 
 /// Adds those clients that are still here, and are clients.
 fn clients(shard: &Shard, ids: &[ClientId], out: &mut Vec<ClientSnapshot>) {
-    let (hub, clients) = (shard.hub.borrow(), shard.clients.borrow());
+    let (hub, clients) = (shard.hub.borrow(), shard.conns.borrow());
     out.extend(ids.iter().filter_map(|id| client(shard, &hub, clients.get(id)?)));
 }
 
@@ -95,14 +93,11 @@ fn owned_names(key: &str) -> (String, String, String) {
     (vhost.to_owned(), app.to_owned(), stream.to_owned())
 }
 
-fn stream(shard: &Shard, stream: &Stream, now_ms: u64) -> StreamSnapshot {
+fn stream(shard: &Shard, stream: &Origin, now_ms: u64) -> StreamSnapshot {
     let (vhost, app, name) = owned_names(stream.key());
     let counters = stream.counters();
     let prelude = stream.prelude();
     let header = |kind| prelude.header(kind);
-    let mut drops = Tally::default();
-    let lagged = stream.outputs().iter().flat_map(|o| &o.subscribers).map(|s| s.dropped_blocks).sum();
-    drops.add_many(DropReason::EdgeLagged, lagged);
     let publisher = stream.publisher();
     let video = header(Kind::Video);
     let audio = header(Kind::Audio);
@@ -116,6 +111,7 @@ fn stream(shard: &Shard, stream: &Stream, now_ms: u64) -> StreamSnapshot {
         }),
         frames: counters.video_frames,
         recv_bytes: counters.recv_bytes,
+        past_send_bytes: stream.past_sent_bytes(),
         recv_kbps_30s: stream.rate().kbps_30s(),
         bitrate_kbps: stream.pace().kbps,
         fps: stream.pace().fps,
@@ -123,7 +119,6 @@ fn stream(shard: &Shard, stream: &Stream, now_ms: u64) -> StreamSnapshot {
         keyframe_age_ms: stream.keyframe_age_ms(now_ms),
         since_ms: publisher.map_or(0, |p| now_ms.saturating_sub(p.since_ms)),
         codecs: codecs(prelude),
-        drops,
         video: describe_with(video, stream.first_coded(Kind::Video), describe::video),
         audio: describe_with(audio, stream.first_coded(Kind::Audio), describe::audio),
     }
@@ -152,32 +147,29 @@ fn codecs(prelude: &Prelude) -> String {
 
 /// The publisher's connection may be on another shard; its URL is then left out.
 fn tc_url(shard: &Shard, id: ClientId) -> String {
-    let clients = shard.clients.borrow();
+    let clients = shard.conns.borrow();
     clients.get(&id).and_then(|client| client.about(|about| about.tc_url.clone())).unwrap_or_default()
 }
 
 fn feed<W: Wire>(feed: &Feed<W>) -> FeedSnapshot {
     let (vhost, app, stream) = owned_names(feed.key());
-    let mut drops = Tally::default();
-    drops.add_many(DropReason::EdgeLagged, feed.counters().gaps);
-    drops.add_many(DropReason::QueueLength, feed.counters().dropped_units);
     FeedSnapshot {
         vhost,
         app,
         stream,
-        format: feed.format().live().map_or(FeedFormat::Rtmp, FeedFormat::Http),
+        format: feed.format(),
         viewers: feed.viewers().len() as u32,
         send_bytes: feed.counters().sent_bytes,
         send_kbps_30s: feed.rate().kbps_30s(),
         lag: feed.lag().clone(),
-        drops,
+        drops: feed.counters().drops(),
     }
 }
 
 fn client(
     shard: &Shard,
-    hub: &crate::stream::hub::Hub<Rc<super::client::Client>>,
-    client: &super::client::Client,
+    hub: &crate::stream::hub::Hub<Rc<super::conn::Conn>>,
+    client: &super::conn::Conn,
 ) -> Option<ClientSnapshot> {
     let viewer = client.viewer();
     let feed = viewer.and_then(|id| hub.feed_of(id));
@@ -190,7 +182,7 @@ fn client(
         vhost: about.vhost.clone(),
         app: about.app.clone(),
         stream: about.stream.clone(),
-        ip: client.conn().peer().ip().to_canonical().to_string(),
+        ip: about.ip.to_canonical().to_string(),
         page_url: about.page_url.clone(),
         swf_url: about.swf_url.clone(),
         tc_url: about.tc_url.clone(),
@@ -202,7 +194,7 @@ fn client(
         send_kbps_30s,
         recv_kbps_30s,
         lag_ms,
-        queued_bytes: behind + client.conn().unacked_bytes() as u64,
+        queued_bytes: behind + client.tcp().unacked_bytes() as u64,
         drops: cursor.map_or(0, |viewer| viewer.counters.dropped_units),
         jumps: cursor.map_or(0, |viewer| u64::from(viewer.counters.jumps)),
     })
@@ -212,7 +204,7 @@ fn client(
 fn counters(shard: &Shard) -> ShardCounters {
     let engine = shard.ctx.counters();
     let totals = shard.counters.borrow();
-    let clients = shard.clients.borrow();
+    let clients = shard.conns.borrow();
     let hub = shard.hub.borrow();
     let (mut known, mut recv_bytes, mut send_bytes) = (0, totals.recv_bytes, totals.sent_bytes);
     for client in clients.values() {
@@ -220,11 +212,8 @@ fn counters(shard: &Shard) -> ShardCounters {
         recv_bytes += client.recv_bytes();
         send_bytes += client.sent_bytes();
     }
-    let mut drops = Tally::default();
     let feeds = hub.feed_counters();
-    drops.add_many(DropReason::EdgeLagged, feeds.gaps);
-    drops.add_many(DropReason::QueueLength, feeds.dropped_units);
-    drops.add_many(DropReason::FeedTrimmed, feeds.trimmed);
+    let mut drops = feeds.drops();
     drops.add_many(DropReason::ChannelFull, engine.mail_full.get());
     ShardCounters {
         connections: clients.len() as u64,
@@ -245,40 +234,4 @@ fn counters(shard: &Shard) -> ShardCounters {
         drops,
         closes: totals.closes.clone(),
     }
-}
-
-/// The player page's list: what is published now, in order of its name.
-pub fn live_streams(process: &Process, shards: &[ShardSnapshot]) -> Vec<LiveStream> {
-    let mut viewers: HashMap<(&str, &str, &str), u64> = HashMap::new();
-    for feed in shards.iter().flat_map(|shard| &shard.feeds) {
-        *viewers.entry((&feed.vhost, &feed.app, &feed.stream)).or_default() += u64::from(feed.viewers);
-    }
-    let viewers = |of: &StreamSnapshot| {
-        viewers.get(&(of.vhost.as_str(), of.app.as_str(), of.name.as_str())).copied().unwrap_or(0)
-    };
-    let path = |of: &StreamSnapshot, format| {
-        let plan = process.vhost(&of.vhost)?;
-        Some(plan.config.http_remux.mount_of(format)?.path_of(&of.vhost, &of.app, &of.name))
-    };
-    let owned = shards.iter().flat_map(|shard| shard.streams.iter().map(move |stream| (shard.shard, stream)));
-    let mut list: Vec<LiveStream> = owned
-        .filter(|(_, stream)| stream.publisher.is_some())
-        .map(|(owner, stream)| LiveStream {
-            url: path(stream, LiveFormat::Mp4).unwrap_or_default(),
-            flv: path(stream, LiveFormat::Flv).unwrap_or_default(),
-            vhost: stream.vhost.clone(),
-            app: stream.app.clone(),
-            name: stream.name.clone(),
-            codecs: stream.codecs.clone(),
-            width: stream.video.as_ref().map_or(0, |video| video.width),
-            height: stream.video.as_ref().map_or(0, |video| video.height),
-            fps: stream.fps,
-            kbps: stream.bitrate_kbps,
-            viewers: viewers(stream),
-            owner: usize::from(owner),
-            since_ms: stream.since_ms,
-        })
-        .collect();
-    list.sort_by(|a, b| (&a.vhost, &a.app, &a.name).cmp(&(&b.vhost, &b.app, &b.name)));
-    list
 }

@@ -4,7 +4,8 @@ use super::process::Process;
 use super::shard::{API, HTTP, RTMP, Shard, ShardService};
 use crate::cli::Exit;
 use crate::config::Config;
-use crate::config::schema::MAX_CORES;
+use crate::config::mount::Mount;
+use crate::config::schema::{DEFAULT_VHOST, MAX_CORES};
 use crate::config::units::ListenAddr;
 use crate::logging::LogHandle;
 use crate::stats::system::{ProcTexts, Sample};
@@ -98,17 +99,23 @@ fn announce(process: &Process, shards: u16) {
     }
     if let Some(rtmp) = port(RTMP) {
         log::info!("publish: ffmpeg -re -i FILE -c copy -f flv rtmp://localhost:{rtmp}/live/livestream");
-        if process.config.demo {
-            let (app, stream) = super::demo::NAME;
-            log::info!("demo stream: rtmp://localhost:{rtmp}/{app}/{stream}");
-            if let Some(http) = port(HTTP) {
-                log::info!("demo stream: http://localhost:{http}/{app}/{stream}.flv (.ts, .aac, .live.mp4)");
-            }
-        }
+        demo_urls(&process.config, rtmp, port(HTTP)).iter().for_each(|url| log::info!("demo stream: {url}"));
     }
     if let Some(api) = port(API) {
         log::info!("API: http://localhost:{api}/api/v1/summaries, metrics: http://localhost:{api}/metrics");
     }
+}
+
+/// Where the demo stream is found, if there is one.
+fn demo_urls(config: &Config, rtmp: u16, http: Option<u16>) -> Vec<String> {
+    let Some(vhost) = config.vhost(DEFAULT_VHOST).filter(|_| config.demo) else { return Vec::new() };
+    let (app, stream) = super::demo::NAME;
+    let mounts = vhost.http_remux.mount.iter().filter(|_| vhost.http_remux.enabled);
+    let path = |mount: &Mount| mount.path_of(DEFAULT_VHOST, app, stream);
+    let over_http = http
+        .into_iter()
+        .flat_map(|port| mounts.clone().map(move |mount| format!("http://localhost:{port}{}", path(mount))));
+    [format!("rtmp://localhost:{rtmp}/{app}/{stream}")].into_iter().chain(over_http).collect()
 }
 
 /// Acts on signals until the shards are told to stop.
@@ -140,4 +147,24 @@ fn preside(process: &Process, running: &Running, signals: &Signals, log: &LogHan
     }
     log::info!("stopping");
     running.broadcast(Control::Stop);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_demo_stream_is_announced_where_it_is() {
+        let urls = |source, http| demo_urls(&Config::parse("x.toml", source).expect("good"), 1935, http);
+        let rtmp = "rtmp://localhost:1935/live/demo";
+        let remux = "demo = true\n[vhost.__defaultVhost__.http_remux]\nenabled = true\n";
+        assert_eq!(urls(remux, Some(80)), [rtmp, "http://localhost:80/live/demo.flv"]);
+        assert_eq!(urls(remux, None), [rtmp]);
+        let mount = remux.to_owned() + "mount = [\"/x/[app]/[stream].ts\", \"a.b/[app]/[stream].aac\"]";
+        let expected = ["http://localhost:80/x/live/demo.ts", "http://localhost:80/live/demo.aac?vhost=a.b"];
+        assert_eq!(urls(&mount, Some(80))[1..], expected);
+        assert_eq!(urls("demo = true\n[vhost.__defaultVhost__]", Some(80)), [rtmp], "without http_remux");
+        assert!(urls("demo = true\n[vhost.a]", Some(80)).is_empty(), "no default vhost: no demo stream");
+        assert!(urls("[vhost.__defaultVhost__]", Some(80)).is_empty());
+    }
 }

@@ -43,6 +43,13 @@ impl AutoCadence {
     }
 }
 
+/// The next multiple of `interval_ms` after `since_ms`: all streams of one interval share their ticks, so one
+/// wake-up serves them all.
+pub fn next_tick(since_ms: u64, interval_ms: u32) -> u64 {
+    let interval = u64::from(interval_ms.max(1));
+    (since_ms / interval + 1) * interval
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

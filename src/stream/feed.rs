@@ -2,16 +2,16 @@
 //! holds the viewers that read them; [`super::start`] says where they begin, [`super::pump`] does the sending.
 
 use super::block::{Block, LogOffset};
+use super::cadence::next_tick;
 use super::encode::Format;
 use super::log::{Log, Pushed};
-use super::output::next_tick;
 use super::post::{Epoch, FeedItem, StreamKey, Sub};
 use super::prelude::Prelude;
 use super::settings::{Cadence, Settings};
 use super::viewer::{Mode, Viewer, Wanted};
 use super::wire::Wire;
 use crate::stats::rates::{LagHistogram, Rate};
-use crate::stats::reason::CloseReason;
+use crate::stats::reason::{CloseReason, DropReason, Tally};
 use slab::Slab;
 use std::sync::Arc;
 
@@ -54,6 +54,8 @@ pub struct Feed<W> {
     pub(super) end_reason: CloseReason,
     /// The owner will not send this format.
     pub(super) refused: bool,
+    /// It panicked, here or on its owner: its hub steps it no more.
+    pub(super) retired: bool,
     pub(super) counters: FeedCounters,
     pieces: Vec<super::pump::Piece>,
     rate: Rate,
@@ -89,6 +91,15 @@ impl FeedCounters {
         self.trimmed += other.trimmed;
         self.gaps += other.gaps;
     }
+
+    /// What viewers did not get, by reason.
+    pub fn drops(&self) -> Tally<DropReason> {
+        let mut drops = Tally::default();
+        drops.add_many(DropReason::EdgeLagged, self.gaps);
+        drops.add_many(DropReason::QueueLength, self.dropped_units);
+        drops.add_many(DropReason::FeedTrimmed, self.trimmed);
+        drops
+    }
 }
 
 /// How many bytes of blocks an item carried: to be credited to the owner.
@@ -118,6 +129,7 @@ impl<W: Wire> Feed<W> {
             hold_until_ms: None,
             end_reason: CloseReason::Unpublished,
             refused: false,
+            retired: false,
             counters: FeedCounters::default(),
             pieces: Vec::new(),
             rate: Rate::default(),
@@ -150,6 +162,11 @@ impl<W: Wire> Feed<W> {
     /// Whether somebody publishes.
     pub fn is_live(&self) -> bool {
         self.live.is_some()
+    }
+
+    /// Whether it panicked: its viewers are being closed, and nobody joins.
+    pub fn is_retired(&self) -> bool {
+        self.retired
     }
 
     /// What was counted here since the feed began.
@@ -296,10 +313,10 @@ impl<W: Wire> Feed<W> {
         let wished = u32::try_from(half_second).unwrap_or(u32::MAX).clamp(UNSENT_MIN_BYTES, UNSENT_MAX_BYTES);
         // A quarter more or less is no news.
         if wished.abs_diff(self.unsent_bytes) > self.unsent_bytes / 4 {
-            self.unsent_bytes = wished;
             for (_, viewer) in &self.viewers {
                 viewer.wire.bound_unsent(wished);
             }
+            self.unsent_bytes = wished;
         }
     }
 

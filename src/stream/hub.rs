@@ -4,24 +4,25 @@
 //! Everything between shards is a [`Post`], also when owner and viewer are on the same shard: there is one
 //! way for a packet, and the simulation walks it with several hubs in one thread.
 //!
-//! `publishers` and `owner` hold the handlers of the publishers' and the owner's side, `isolation` what a
+//! `publishers`, `origins` and `viewers` hold the handlers of the three sides, `isolation` what a
 //! panic costs.
 //!
-//! A packet's way: [`Hub::media`] → [`Post::Media`] → [`Stream::media`] → [`Stream::tick`] → [`Post::Feed`] →
+//! A packet's way: [`Hub::media`] → [`Post::Media`] → [`Origin::media`] → [`Origin::tick`] → [`Post::Feed`] →
 //! [`Feed::take`] → [`Feed::pump`].
 
 mod isolation;
-mod owner;
+mod origins;
 mod publishers;
+#[cfg(test)]
+mod tests;
+mod viewers;
 
 use super::block::sealed_bytes;
 use super::encode::Format;
-use super::feed::{Charged, Feed, FeedCounters};
-use super::output::WINDOW_MIN_BYTES;
-use super::owned::{FeedPosts, Stream};
-use super::post::{FeedItem, Post, SourceId, StreamKey, Sub};
+use super::feed::{Feed, FeedCounters};
+use super::origin::{FeedPosts, Origin};
+use super::post::{Post, SourceId, StreamKey};
 use super::settings::Settings;
-use super::viewer::{Viewer, Wanted};
 use super::wire::Wire;
 use crate::config::mount::LiveFormat;
 use crate::stats::reason::CloseReason;
@@ -32,18 +33,11 @@ use publishers::Source;
 use slab::Slab;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+pub use viewers::ViewerId;
 
 /// Credit goes back when this part of a window has gathered: a wake-up of the other shard for every few bytes
 /// would cost more than the bytes.
 const CREDIT_PART: usize = 4;
-
-/// A viewer, as the shell knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ViewerId {
-    feed: usize,
-    sub: Sub,
-    slot: usize,
-}
 
 /// What the shell is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,9 +63,9 @@ pub struct TurnEnd {
 pub struct Hub<W> {
     me: u16,
     owner_of: Box<dyn Fn(&str) -> u16>,
-    streams: Slab<Stream>,
-    stream_at: HashMap<StreamKey, usize, RandomState>,
-    busy_streams: Vec<usize>,
+    origins: Slab<Origin>,
+    origin_at: HashMap<StreamKey, usize, RandomState>,
+    busy_origins: Vec<usize>,
     feeds: Slab<Feed<W>>,
     feed_at: HashMap<(StreamKey, Format), usize, RandomState>,
     dirty_feeds: Vec<usize>,
@@ -96,9 +90,9 @@ impl<W: Wire> Hub<W> {
         Hub {
             me,
             owner_of: Box::new(owner_of),
-            streams: Slab::new(),
-            stream_at: HashMap::with_hasher(seeds.clone()),
-            busy_streams: Vec::new(),
+            origins: Slab::new(),
+            origin_at: HashMap::with_hasher(seeds.clone()),
+            busy_origins: Vec::new(),
             feeds: Slab::new(),
             feed_at: HashMap::with_hasher(seeds),
             dirty_feeds: Vec::new(),
@@ -127,91 +121,10 @@ impl<W: Wire> Hub<W> {
         sealed_bytes() >= self.memory_bytes
     }
 
-    // ---- viewers connected to this shard ----
-
-    /// A viewer joins; it starts at the end of the turn if the stream is live, else when it is.
-    pub fn join(
-        &mut self,
-        key: &StreamKey,
-        format: Format,
-        settings: &Arc<Settings>,
-        wire: W,
-        wanted: Wanted,
-    ) -> ViewerId {
-        let at = match self.feed_at.get(&(Arc::clone(key), format)) {
-            Some(at) => *at,
-            None => self.subscribe(key, format, settings),
-        };
-        let slot = self.feeds[at].join(wire, wanted);
-        self.mark_feed(at);
-        ViewerId { feed: at, sub: self.feeds[at].sub, slot }
-    }
-
-    fn subscribe(&mut self, key: &StreamKey, format: Format, settings: &Arc<Settings>) -> usize {
-        self.subs += 1;
-        let sub = Sub(self.subs);
-        let mut feed = Feed::new(Arc::clone(key), format, sub, Arc::clone(settings), 0);
-        feed.wish_ms = feed.interval_ms(self.auto_ms);
-        let wish_ms = feed.wish_ms;
-        let at = self.feeds.insert(feed);
-        self.feed_at.insert((Arc::clone(key), format), at);
-        let owner = (self.owner_of)(key);
-        let (key, settings) = (Arc::clone(key), Arc::clone(settings));
-        self.post(owner, Post::Subscribe { key, format, sub, wish_ms, settings });
-        at
-    }
-
-    /// A viewer leaves; the last one ends the subscription.
-    pub fn leave(&mut self, id: ViewerId) -> Option<Viewer<W>> {
-        let feed = self.feeds.get_mut(id.feed).filter(|feed| feed.sub == id.sub)?;
-        let viewer = feed.viewers.try_remove(id.slot)?;
-        if feed.viewers.is_empty() {
-            let feed = self.feeds.remove(id.feed);
-            self.gone.add(&feed.counters());
-            let (key, format, sub) = (feed.key, feed.format, feed.sub);
-            let place = (Arc::clone(&key), format);
-            if self.feed_at.get(&place) == Some(&id.feed) {
-                self.feed_at.remove(&place);
-            }
-            self.dirty_feeds.retain(|at| *at != id.feed);
-            let owner = (self.owner_of)(&key);
-            self.post(owner, Post::Unsubscribe { key, format, sub });
-        }
-        Some(viewer)
-    }
-
-    /// A viewer's parked bytes are sent: it is the pump's again.
-    pub fn unparked(&mut self, id: ViewerId) {
-        if self.viewer(id).is_some() {
-            self.feeds[id.feed].dirty = true;
-            self.mark_feed(id.feed);
-        }
-    }
-
-    /// Holds a viewer, or lets it go on.
-    pub fn pause(&mut self, id: ViewerId, paused: bool) {
-        if let Some(feed) = self.feeds.get_mut(id.feed).filter(|feed| feed.sub == id.sub)
-            && let Some(viewer) = feed.viewers.get_mut(id.slot)
-        {
-            viewer.paused = paused;
-            self.unparked(id);
-        }
-    }
-
-    /// A viewer of this shard.
-    pub fn viewer(&self, id: ViewerId) -> Option<&Viewer<W>> {
-        self.feeds.get(id.feed).filter(|feed| feed.sub == id.sub)?.viewers.get(id.slot)
-    }
-
-    /// The feed of a viewer.
-    pub fn feed_of(&self, id: ViewerId) -> Option<&Feed<W>> {
-        self.feeds.get(id.feed).filter(|feed| feed.sub == id.sub)
-    }
-
     // ---- what the shell drives ----
 
     /// A post from a peer's hub.
-    pub fn take(&mut self, from: u16, post: Post, now_ms: u64) {
+    pub fn receive(&mut self, from: u16, post: Post, now_ms: u64) {
         let charge = self.charge(&post);
         if caught(|| self.handle(from, post, now_ms)).is_none()
             && let Some(charge) = charge
@@ -235,7 +148,9 @@ impl<W: Wire> Hub<W> {
                 self.on_subscribe(from, key, format, sub, wish_ms, &settings, now_ms);
             }
             Post::Wish { key, format, wish_ms } => self.on_wish(from, &key, format, wish_ms),
-            Post::Unsubscribe { key, format, sub } => self.on_unsubscribe(from, &key, format, sub),
+            Post::Unsubscribe { key, format, sub, sent_bytes } => {
+                self.on_unsubscribe(from, &key, format, sub, sent_bytes);
+            }
             Post::Feed { key, format, sub, item } => self.on_feed(from, key, format, sub, item, now_ms),
             Post::FeedCredit { key, format, sub, bytes } => {
                 self.on_feed_credit(from, &key, format, sub, bytes)
@@ -248,23 +163,23 @@ impl<W: Wire> Hub<W> {
         self.auto_ms = auto_ms;
         let mut end = TurnEnd::default();
         self.settle(now_ms);
-        for at in std::mem::take(&mut self.busy_streams) {
-            let Some(stream) = self.streams.get_mut(at) else { continue };
-            let Some(next) = caught(|| stream.tick(now_ms, &mut self.scratch)) else {
-                let key = Arc::clone(stream.key());
-                self.fail_stream(&key);
+        for at in std::mem::take(&mut self.busy_origins) {
+            let Some(origin) = self.origins.get_mut(at) else { continue };
+            let Some(next) = caught(|| origin.tick(now_ms, &mut self.scratch)) else {
+                let key = Arc::clone(origin.key());
+                self.fail_origin(&key);
                 continue;
             };
-            stream.listed = next.is_some();
+            origin.listed = next.is_some();
             self.mail_feed_posts(at);
             if let Some(next) = next {
-                self.busy_streams.push(at);
+                self.busy_origins.push(at);
                 end.next_ms = sooner(end.next_ms, next);
             }
         }
         self.settle(now_ms);
         for at in std::mem::take(&mut self.dirty_feeds) {
-            let Some(feed) = self.feeds.get_mut(at) else { continue };
+            let Some(feed) = self.feeds.get_mut(at).filter(|feed| !feed.retired) else { continue };
             let interval_ms = feed.interval_ms(auto_ms);
             if feed.wish_ms != interval_ms {
                 feed.wish_ms = interval_ms;
@@ -301,13 +216,13 @@ impl<W: Wire> Hub<W> {
     /// Housekeeping, four times a second.
     pub fn sweep(&mut self, now_ms: u64) {
         self.shed();
-        let (mut failed_streams, mut failed_feeds) = (Vec::new(), Vec::new());
-        for (_, stream) in &mut self.streams {
-            if caught(|| stream.sweep(now_ms)).is_none() {
-                failed_streams.push(Arc::clone(stream.key()));
+        let (mut failed_origins, mut failed_feeds) = (Vec::new(), Vec::new());
+        for (_, origin) in &mut self.origins {
+            if caught(|| origin.sweep(now_ms)).is_none() {
+                failed_origins.push(Arc::clone(origin.key()));
             }
         }
-        for (at, feed) in &mut self.feeds {
+        for (at, feed) in self.feeds.iter_mut().filter(|(_, feed)| !feed.retired) {
             if caught(|| feed.sweep(now_ms)).is_none() {
                 failed_feeds.push(at);
             }
@@ -316,7 +231,7 @@ impl<W: Wire> Hub<W> {
                 self.dirty_feeds.push(at);
             }
         }
-        failed_streams.iter().for_each(|key| self.fail_stream(key));
+        failed_origins.iter().for_each(|key| self.fail_origin(key));
         failed_feeds.into_iter().for_each(|at| self.fail_feed(at));
     }
 
@@ -325,11 +240,15 @@ impl<W: Wire> Hub<W> {
         if !self.is_full() {
             return;
         }
-        for (_, stream) in &mut self.streams {
-            stream.shed();
+        for (_, origin) in &mut self.origins {
+            origin.shed();
         }
-        let mut coldest: Vec<(usize, usize)> =
-            self.feeds.iter().map(|(at, feed)| (feed.viewers.len(), at)).collect();
+        let mut coldest: Vec<(usize, usize)> = self
+            .feeds
+            .iter()
+            .filter(|(_, feed)| !feed.retired)
+            .map(|(at, feed)| (feed.viewers.len(), at))
+            .collect();
         coldest.sort_unstable();
         for (_, at) in coldest {
             if !self.is_full() {
@@ -353,22 +272,22 @@ impl<W: Wire> Hub<W> {
 
     /// Whether anything is live here: a stream with a publisher, viewers, or publishers.
     pub fn is_live(&self) -> bool {
-        !self.feeds.is_empty() || !self.sources.is_empty() || !self.streams.is_empty()
+        !self.feeds.is_empty() || !self.sources.is_empty() || !self.origins.is_empty()
     }
 
-    /// The streams owned here.
-    pub fn streams(&self) -> impl Iterator<Item = &Stream> {
-        self.streams.iter().map(|(_, stream)| stream)
+    /// The origins: streams owned here.
+    pub fn origins(&self) -> impl Iterator<Item = &Origin> {
+        self.origins.iter().map(|(_, origin)| origin)
     }
 
     /// Those from a slot on, with their slots: for who looks at them in several steps.
-    pub fn streams_from(&self, slot: usize) -> impl Iterator<Item = (usize, &Stream)> {
-        self.streams.iter().skip_while(move |(at, _)| *at < slot)
+    pub fn origins_from(&self, slot: usize) -> impl Iterator<Item = (usize, &Origin)> {
+        self.origins.iter().skip_while(move |(at, _)| *at < slot)
     }
 
     /// A stream owned here.
-    pub fn stream(&self, key: &str) -> Option<&Stream> {
-        self.stream_at.get(key).and_then(|at| self.streams.get(*at))
+    pub fn origin(&self, key: &str) -> Option<&Origin> {
+        self.origin_at.get(key).and_then(|at| self.origins.get(*at))
     }
 
     /// Whether a stream is known here to be published: a short cut past asking its owner.
@@ -399,24 +318,6 @@ impl<W: Wire> Hub<W> {
         self.feeds.iter().skip_while(move |(at, _)| *at < slot)
     }
 
-    // ---- handlers on a viewers' shard ----
-
-    fn on_feed(&mut self, from: u16, key: StreamKey, format: Format, sub: Sub, item: FeedItem, now_ms: u64) {
-        let at = self.feed_at.get(&(Arc::clone(&key), format)).copied();
-        let Some(at) = at.filter(|at| self.feeds[*at].sub == sub) else { return };
-        if matches!(item, FeedItem::Failed) {
-            return self.retire_feed(at);
-        }
-        let Charged(bytes) = self.feeds[at].take(item, now_ms);
-        self.mark_feed(at);
-        let owed = &mut self.feeds[at].owed;
-        *owed += bytes;
-        if *owed >= WINDOW_MIN_BYTES / CREDIT_PART {
-            let bytes = std::mem::take(owed);
-            self.post(from, Post::FeedCredit { key, format, sub, bytes });
-        }
-    }
-
     // ---- helpers ----
 
     fn post(&mut self, to: u16, post: Post) {
@@ -430,39 +331,39 @@ impl<W: Wire> Hub<W> {
     /// Delivers what this shard posted to itself.
     fn settle(&mut self, now_ms: u64) {
         while let Some(post) = self.here.pop_front() {
-            self.take(self.me, post, now_ms);
+            self.receive(self.me, post, now_ms);
         }
     }
 
-    fn mail_feed_posts(&mut self, stream: usize) {
-        let key = Arc::clone(self.streams[stream].key());
+    fn mail_feed_posts(&mut self, origin: usize) {
+        let key = Arc::clone(self.origins[origin].key());
         for (format, shard, sub, item) in std::mem::take(&mut self.scratch) {
             self.post(shard, Post::Feed { key: Arc::clone(&key), format, sub, item });
         }
     }
 
-    fn stream_or_new(&mut self, key: StreamKey, settings: &Arc<Settings>) -> usize {
-        if let Some(at) = self.stream_at.get(&key) {
+    fn origin_or_new(&mut self, key: StreamKey, settings: &Arc<Settings>) -> usize {
+        if let Some(at) = self.origin_at.get(&key) {
             return *at;
         }
-        let at = self.streams.insert(Stream::new(Arc::clone(&key), Arc::clone(settings)));
-        self.stream_at.insert(key, at);
+        let at = self.origins.insert(Origin::new(Arc::clone(&key), Arc::clone(settings)));
+        self.origin_at.insert(key, at);
         at
     }
 
     fn forget_if_idle(&mut self, at: usize) {
-        if self.streams.get(at).is_some_and(Stream::is_idle) {
-            let gone = self.streams.remove(at);
-            self.stream_at.remove(gone.key());
-            self.busy_streams.retain(|busy| *busy != at);
+        if self.origins.get(at).is_some_and(Origin::is_idle) {
+            let gone = self.origins.remove(at);
+            self.origin_at.remove(gone.key());
+            self.busy_origins.retain(|busy| *busy != at);
         }
     }
 
-    fn mark_stream(&mut self, at: usize) {
-        if let Some(stream) = self.streams.get_mut(at)
-            && !std::mem::replace(&mut stream.listed, true)
+    fn mark_origin(&mut self, at: usize) {
+        if let Some(origin) = self.origins.get_mut(at)
+            && !std::mem::replace(&mut origin.listed, true)
         {
-            self.busy_streams.push(at);
+            self.busy_origins.push(at);
         }
     }
 

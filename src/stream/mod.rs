@@ -8,7 +8,7 @@
 //! |---|---|
 //! | [`hub`] | all of it for one shard; the posts' handlers |
 //! | [`post`] | what hubs send each other |
-//! | [`owned`] | a stream on its owner: publisher, prelude, outputs |
+//! | [`origin`] | a stream on the shard that owns it: publisher, prelude, outputs |
 //! | [`timeline`] | raw timestamps → the stream's time |
 //! | [`metadata`], [`prelude`] | what a decoder must know first |
 //! | [`gop`] | the current GOP as frames |
@@ -28,8 +28,8 @@ pub mod gop;
 pub mod hub;
 pub mod log;
 pub mod metadata;
+pub mod origin;
 pub mod output;
-pub mod owned;
 pub mod post;
 pub mod prelude;
 pub mod pump;

@@ -1,19 +1,18 @@
 //! One live format of a stream on its owner: the encoder, the open block, the log, and who subscribed.
 
 use super::block::Block;
+use super::cadence::next_tick;
 use super::encode::{Encode, Encoder, Format, OpenBlock};
 use super::gop::CurrentGop;
 use super::log::Log;
-use super::post::{Epoch, FeedItem, Sub};
+use super::post::{Epoch, FeedItem, Sub, WINDOW_MIN_BYTES};
 use super::prelude::Prelude;
 use super::settings::{Cadence, Settings};
 use crate::formats::message::{Frame, Kind};
 use bytes::Bytes;
 use std::sync::Arc;
 
-/// A subscriber's window is at least so many bytes, whatever the bitrate.
-pub const WINDOW_MIN_BYTES: usize = 1 << 20;
-/// … and so much of the stream.
+/// A subscriber's window is so much of the stream, and at least [`WINDOW_MIN_BYTES`].
 const WINDOW_MS: i64 = 2_000;
 /// In a stream with video an audio message alone waits so long for the next picture.
 const AUDIO_WAITS_MS: u64 = 20;
@@ -31,8 +30,6 @@ pub struct Subscriber {
     pub in_flight: usize,
     /// Blocks are dropped for it until the next keyframe: its window was full.
     pub lagging: bool,
-    /// Blocks dropped so far.
-    pub dropped_blocks: u64,
 }
 
 /// One live format of one stream.
@@ -167,7 +164,6 @@ impl Output {
             let room = subscriber.in_flight < window; // the last block may overdraw it
             subscriber.lagging = !room || (subscriber.lagging && !resumes);
             if subscriber.lagging {
-                subscriber.dropped_blocks += 1;
                 continue;
             }
             subscriber.in_flight += block.bytes.len();
@@ -207,11 +203,4 @@ impl Output {
         let two_seconds = self.log.bytes_in(WINDOW_MS).and_then(|bytes| usize::try_from(bytes).ok());
         WINDOW_MIN_BYTES.max(two_seconds.unwrap_or(0))
     }
-}
-
-/// The next multiple of `interval_ms` after `since_ms`: all streams of one interval share their ticks, so one
-/// wake-up serves them all.
-pub fn next_tick(since_ms: u64, interval_ms: u32) -> u64 {
-    let interval = u64::from(interval_ms.max(1));
-    (since_ms / interval + 1) * interval
 }

@@ -46,6 +46,9 @@ pub struct SourceId {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sub(pub u32);
 
+/// A subscription's window is at least so many bytes, whatever the bitrate.
+pub const WINDOW_MIN_BYTES: usize = 1 << 20;
+
 /// From shard to shard.
 #[derive(Debug)]
 pub enum Post {
@@ -134,6 +137,8 @@ pub enum Post {
         format: Format,
         /// Which subscription.
         sub: Sub,
+        /// What those viewers were sent.
+        sent_bytes: u64,
     },
     /// Owner → viewers' shard.
     Feed {

@@ -4,7 +4,8 @@
 //! viewer who joins or jumps. Its version number tells a viewer's shard whether what a viewer was given last
 //! is still in force.
 
-use crate::formats::flv::{Codec, Role, Tag};
+use crate::formats::codec::Codec;
+use crate::formats::flv::{Role, Tag};
 use crate::formats::message::Kind;
 use crate::formats::mp3;
 use bytes::Bytes;
@@ -52,9 +53,10 @@ pub enum Change {
 }
 
 impl Prelude {
-    /// The header of the main track (track 0) of a kind.
+    /// The header of the main track of a kind: the one that comes in packets of its own, which every peer can read. A
+    /// track 0 in multitrack packets is none: formats other than FLV and RTMP cannot carry it.
     pub fn header(&self, kind: Kind) -> Option<&Header> {
-        self.headers.iter().find(|h| h.kind == kind && h.tag.track == 0)
+        self.headers.iter().find(|h| h.kind == kind && !h.tag.multitrack)
     }
 
     /// Whether coded media has been seen in this publish, so that viewers may have started.
@@ -145,6 +147,15 @@ mod tests {
         assert_eq!(p.version, 3);
         let kinds: Vec<Kind> = p.headers.iter().map(|h| h.kind).collect();
         assert_eq!(kinds, [Kind::Audio, Kind::Video]);
+    }
+
+    #[test]
+    fn the_main_track_is_the_one_that_comes_in_packets_of_its_own() {
+        let mut p = Prelude::default();
+        remember(&mut p, Kind::Video, b"\x96\x00avc1\x00multi");
+        assert_eq!(p.header(Kind::Video), None);
+        remember(&mut p, Kind::Video, b"\x90avc1plain");
+        assert_eq!(p.header(Kind::Video).map(|h| &h.payload[..]), Some(&b"\x90avc1plain"[..]));
     }
 
     #[test]

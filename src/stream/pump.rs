@@ -45,8 +45,8 @@ enum Served {
 }
 
 impl<W: Wire> Feed<W> {
-    /// Serves viewers until all have what there is or the turn's budget is used; false in the latter case.
-    pub fn pump(&mut self, now_ms: u64) -> bool {
+    /// Serves viewers until all have what there is or the turn's budget is used.
+    pub fn pump(&mut self, now_ms: u64) {
         let mut budget = SENDS_PER_TURN;
         let mut slot = self.pump_at;
         // What came since the walk began is news for those at its beginning; and some there were cut short.
@@ -65,7 +65,7 @@ impl<W: Wire> Feed<W> {
             slot += 1;
             if budget == 0 {
                 self.pump_at = slot;
-                return false;
+                return;
             }
         }
         self.pump_at = 0;
@@ -74,7 +74,6 @@ impl<W: Wire> Feed<W> {
         if std::mem::take(&mut self.fresh) {
             self.pumped_ms = now_ms;
         }
-        !more
     }
 
     fn serve(&mut self, slot: usize, budget: &mut u32) -> Served {

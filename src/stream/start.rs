@@ -100,14 +100,9 @@ impl<W: Wire> Feed<W> {
         viewer.counters.jumps += 1;
         self.counters.jumps += 1;
         viewer.allowance_ms = 0;
-        let skipped = self
-            .log
-            .block_at(from)
-            .map_or(i64::from(self.settings.queue_length_ms), |_| self.lag_at(from) - self.lag_at(to));
         let dropped = self.log.units_between(from, to);
         self.counters.dropped_units += dropped;
         if let Some(viewer) = self.viewers.get_mut(slot) {
-            viewer.counters.skipped_ms += skipped.max(0) as u64;
             viewer.counters.dropped_units += dropped;
         }
         self.refresh_prelude(slot);

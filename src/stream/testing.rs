@@ -2,7 +2,7 @@
 
 use super::encode::Format;
 use super::feed::Feed;
-use super::owned::{FeedPosts, Stream, Verdict};
+use super::origin::{FeedPosts, Origin, Verdict};
 use super::post::{Epoch, FeedItem, SourceId, Sub};
 use super::settings::{Cadence, Settings};
 use super::viewer::Wanted;
@@ -33,6 +33,8 @@ pub(super) struct Seen {
     pub(super) room: Option<usize>,
     pub(super) ended: Option<CloseReason>,
     pub(super) closed: Option<CloseReason>,
+    /// It panics when it is told how much may wait unsent.
+    pub(super) panics: bool,
 }
 
 /// Takes everything, or as much as it is told.
@@ -57,7 +59,9 @@ impl Wire for CountingWire {
     fn push_private(&self, bytes: &[u8]) {
         self.0.borrow_mut().private.extend_from_slice(bytes);
     }
-    fn bound_unsent(&self, _: u32) {}
+    fn bound_unsent(&self, _: u32) {
+        assert!(!self.0.borrow().panics, "as the test wants it");
+    }
 
     fn end(&self, reason: CloseReason) {
         self.0.borrow_mut().ended = Some(reason);
@@ -71,7 +75,7 @@ pub(super) const RTMP: Format = Format::Rtmp { chunk_bytes: 60_000 };
 
 /// A stream and one feed of it.
 pub(super) struct Bench {
-    pub(super) stream: Stream,
+    pub(super) origin: Origin,
     pub(super) feed: Feed<CountingWire>,
     pub(super) now_ms: u64,
     pub(super) epoch: Epoch,
@@ -83,12 +87,12 @@ impl Bench {
     pub(super) fn new(format: Format, settings: Settings) -> Bench {
         let settings = Arc::new(Settings { cadence: Cadence::Fixed { ms: 0 }, ..settings });
         let key: Arc<str> = "v/app/s".into();
-        let mut stream = Stream::new(Arc::clone(&key), Arc::clone(&settings));
+        let mut origin = Origin::new(Arc::clone(&key), Arc::clone(&settings));
         let mut feed = Feed::new(key, format, Sub(1), Arc::clone(&settings), 0);
         let mut out = FeedPosts::new();
-        stream.subscribe(format, 0, Sub(1), 0, 0, &mut out);
+        origin.subscribe(format, 0, Sub(1), 0, 0, &mut out);
         out.into_iter().for_each(|(.., item)| _ = feed.take(item, 0));
-        Bench { stream, feed, now_ms: 0, epoch: Epoch(0), settings, epochs: 0 }
+        Bench { origin, feed, now_ms: 0, epoch: Epoch(0), settings, epochs: 0 }
     }
 
     pub(super) fn publish(&mut self) {
@@ -96,14 +100,14 @@ impl Bench {
         self.epoch = Epoch(self.epochs);
         let (settings, mut out) = (Arc::clone(&self.settings), FeedPosts::new());
         let source = SourceId { slot: 0, serial: self.epochs };
-        let verdict = self.stream.publish(self.epoch, 0, source, 1, &settings, self.now_ms, &mut out);
+        let verdict = self.origin.publish(self.epoch, 0, source, 1, &settings, self.now_ms, &mut out);
         assert!(matches!(verdict, Verdict::Granted { .. }));
         self.give(out);
     }
 
     pub(super) fn unpublish(&mut self) {
         let mut out = FeedPosts::new();
-        self.stream.unpublish(self.epoch, &mut out);
+        self.origin.unpublish(self.epoch, &mut out);
         self.give(out);
     }
 
@@ -121,8 +125,8 @@ impl Bench {
             payload: Bytes::from_static(b),
         };
         let mut out = FeedPosts::new();
-        self.stream.media(self.epoch, payloads.iter().map(message).collect(), self.now_ms, &mut out);
-        self.stream.tick(self.now_ms + 20, &mut out);
+        self.origin.media(self.epoch, payloads.iter().map(message).collect(), self.now_ms, &mut out);
+        self.origin.tick(self.now_ms + 20, &mut out);
         self.give(out)
     }
 

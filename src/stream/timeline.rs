@@ -100,7 +100,7 @@ impl Timeline {
     ///
     /// In [`Jitter::Full`] and [`Jitter::Zero`] the outputs of each kind never decrease, nor are negative.
     pub fn place(&mut self, kind: Kind, role: Role, wire: WireTime, arrived_ms: u64) -> MediaTime {
-        let coded = matches!(role, Role::Key | Role::Coded) && kind != Kind::Data;
+        let coded = role.is_coded() && kind != Kind::Data;
         let out = match (self.jitter, coded) {
             (Jitter::Off | Jitter::Atc, _) => self.pass(kind, coded, wire, arrived_ms),
             (_, true) => self.coded(kind, wire, arrived_ms),
@@ -120,11 +120,6 @@ impl Timeline {
         self.start = self.last.map_or(0, |last| last + STEP_UNKNOWN_MS);
         self.audio.forget_clock();
         self.video.forget_clock();
-    }
-
-    /// The latest output of any kind; `None` before the first message.
-    pub fn last(&self) -> Option<MediaTime> {
-        self.last.map(MediaTime)
     }
 
     /// How many breaks were closed with a new shift, for statistics. A break of both tracks counts once.

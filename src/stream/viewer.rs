@@ -32,8 +32,6 @@ pub struct ViewerCounters {
     pub sent_bytes: u64,
     /// Times it jumped ahead because it had fallen behind.
     pub jumps: u32,
-    /// Media lost in those jumps, in ms.
-    pub skipped_ms: u64,
     /// Units it did not get in those jumps, as far as they were still here to be counted.
     pub dropped_units: u64,
     /// Furthest it has been behind live, in ms.

@@ -23,7 +23,7 @@ pub trait Wire {
     /// Sends what fits now.
     fn try_send(&self, slices: &[IoSlice<'_>]) -> io::Result<Taken>;
     /// Sends `rest` as the connection becomes writable, then private bytes that gathered meanwhile, then
-    /// tells the feed ([`super::hub::Hub::unparked`]).
+    /// tells the feed ([`super::hub::Hub::wake`]).
     fn park(&self, rest: Bytes);
     /// Bytes for this viewer alone, to be sent before anything else of the feed.
     fn push_private(&self, bytes: &[u8]);

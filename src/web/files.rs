@@ -1,34 +1,6 @@
 //! Which file a path means, and what type it has. Opening it is the shell's work.
 
-use crate::config::schema::DEFAULT_VHOST;
 use std::path::{Path, PathBuf};
-
-/// A folder served over HTTP: `http_server.dir`, or a vhost's `http_static`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StaticMount {
-    /// Only for requests of this vhost; `None` for all.
-    pub vhost: Option<String>,
-    /// Paths that begin with this; begins and ends with `/`.
-    pub prefix: String,
-    /// The folder that stands for the prefix.
-    pub dir: PathBuf,
-}
-
-impl StaticMount {
-    /// From SRS's `mount` (`[vhost]/`, `[vhost]/files`, `/files`, `host/files`) and `dir`.
-    pub fn new(vhost: &str, mount: &str, dir: impl Into<PathBuf>) -> Self {
-        let (host, path) = mount.split_at(mount.find('/').unwrap_or(mount.len()));
-        let vhost = match host {
-            "" => None,
-            "[vhost]" if vhost == DEFAULT_VHOST => None,
-            "[vhost]" => Some(vhost.to_owned()),
-            host => Some(host.to_owned()),
-        };
-        let path = path.trim_matches('/');
-        let prefix = if path.is_empty() { "/".to_owned() } else { format!("/{path}/") };
-        Self { vhost, prefix, dir: dir.into() }
-    }
-}
 
 /// A file that may exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,30 +11,21 @@ pub struct FilePath {
     pub content_type: &'static str,
 }
 
-/// The files that a clean path could mean, best first: bound mounts before free ones, longer prefixes before
-/// shorter. A path that ends in `/` means its `index.html`.
-pub fn candidates(mounts: &[StaticMount], vhost: &str, path: &str) -> Vec<FilePath> {
+/// The file of `http_server.dir` that a clean path means; None if it could lead out of there. A path that ends in `/`
+/// means its `index.html`.
+pub fn file_at(dir: &Path, path: &str) -> Option<FilePath> {
     // `clean_path` has refused these; a second look costs nothing where a mistake would give away any file.
     if !path.starts_with('/') || path.split('/').any(|s| s == "..") || path.contains(['\0', '\\']) {
-        return Vec::new();
+        return None;
     }
-    let mut fitting: Vec<(&StaticMount, &str)> = mounts
-        .iter()
-        .filter(|m| m.vhost.as_deref().is_none_or(|v| v.eq_ignore_ascii_case(vhost)))
-        .filter_map(|m| Some((m, path.strip_prefix(m.prefix.as_str())?)))
-        .collect();
-    fitting.sort_by_key(|(m, rest)| (m.vhost.is_none(), rest.len()));
-    let file = |(mount, rest): (&StaticMount, &str)| {
-        // Joining an absolute path would replace the folder.
-        let rest = rest.trim_start_matches('/');
-        let mut path = mount.dir.join(rest);
-        if rest.is_empty() || rest.ends_with('/') {
-            path.push("index.html");
-        }
-        let content_type = content_type(&path);
-        FilePath { path, content_type }
-    };
-    fitting.into_iter().map(file).collect()
+    // Joining an absolute path would replace the folder.
+    let rest = path.trim_start_matches('/');
+    let mut path = dir.join(rest);
+    if rest.is_empty() || rest.ends_with('/') {
+        path.push("index.html");
+    }
+    let content_type = content_type(&path);
+    Some(FilePath { path, content_type })
 }
 
 /// `Content-Type` by extension.
@@ -117,35 +80,23 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn paths(mounts: &[StaticMount], vhost: &str, path: &str) -> Vec<String> {
-        candidates(mounts, vhost, path).into_iter().map(|f| f.path.display().to_string()).collect()
-    }
-
-    fn mounts() -> Vec<StaticMount> {
-        vec![
-            StaticMount::new(DEFAULT_VHOST, "[vhost]/", "/srv/html"),
-            StaticMount::new(DEFAULT_VHOST, "/files", "/srv/files"),
-            StaticMount::new("v", "[vhost]/", "/srv/v"),
-            StaticMount::new("v", "w/sub/", "/srv/w"),
-        ]
+    fn path_at(path: &str) -> Option<String> {
+        file_at(Path::new("/srv"), path).map(|file| file.path.display().to_string())
     }
 
     #[test]
-    fn the_nearest_mount_comes_first() {
-        let m = mounts();
-        assert_eq!(paths(&m, "x", "/a.ts"), ["/srv/html/a.ts"]);
-        assert_eq!(paths(&m, "x", "/files/b/"), ["/srv/files/b/index.html", "/srv/html/files/b/index.html"]);
-        assert_eq!(paths(&m, "V", "/"), ["/srv/v/index.html", "/srv/html/index.html"]);
-        assert_eq!(paths(&m, "w", "/sub/a"), ["/srv/w/a", "/srv/html/sub/a"]);
-        assert_eq!(paths(&m, "x", "/filesystem"), ["/srv/html/filesystem"]);
+    fn a_path_means_a_file_or_an_index() {
+        assert_eq!(path_at("/a.ts").as_deref(), Some("/srv/a.ts"));
+        assert_eq!(path_at("/files/b/").as_deref(), Some("/srv/files/b/index.html"));
+        assert_eq!(path_at("/").as_deref(), Some("/srv/index.html"));
     }
 
     #[test]
     fn nothing_leads_out_of_the_folder() {
         for path in ["", "a", "/../a", "/files/../../etc/passwd", "/a\0", "/..\\a"] {
-            assert!(paths(&mounts(), "x", path).is_empty(), "{path:?}");
+            assert_eq!(path_at(path), None, "{path:?}");
         }
-        assert_eq!(paths(&mounts(), "x", "//etc/passwd"), ["/srv/html/etc/passwd"]);
+        assert_eq!(path_at("//etc/passwd").as_deref(), Some("/srv/etc/passwd"));
     }
 
     #[test]
@@ -159,8 +110,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn candidates_stay_below_their_folder(path in "[/.a\\\\]{0,12}") {
-            for file in candidates(&mounts(), "v", &path) {
+        fn files_stay_below_their_folder(path in "[/.a\\\\]{0,12}") {
+            if let Some(file) = file_at(Path::new("/srv"), &path) {
                 prop_assert!(file.path.starts_with("/srv"));
                 prop_assert!(file.path.components().all(|c| c != std::path::Component::ParentDir));
             }

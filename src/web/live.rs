@@ -1,7 +1,8 @@
 //! From a path to a live stream: which of the vhosts' mounts, [`Mount`], a request is for.
 
+use crate::config::Config;
 use crate::config::mount::{Binding, LiveFormat, Mount};
-use crate::config::schema::DEFAULT_VHOST;
+use crate::config::schema::Vhost;
 
 /// A live stream that someone asks for over HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,41 +17,37 @@ pub struct LiveRequest {
     pub format: LiveFormat,
 }
 
-/// All vhosts and their templates.
+/// The templates of all vhosts that are served over HTTP.
 #[derive(Clone, Debug, Default)]
 pub struct Mounts {
     vhosts: Vec<(String, Vec<Mount>)>,
 }
 
 impl Mounts {
-    /// The mounts of all enabled vhosts. Vhosts without any must be named as well: their hosts are theirs.
-    pub fn new<'a>(vhosts: impl IntoIterator<Item = (&'a str, &'a [Mount])>) -> Self {
-        let bound = |(name, mounts): (&str, &[Mount])| {
-            (name.to_owned(), mounts.iter().map(|mount| mount.of_vhost(name)).collect())
+    /// The mounts of a configuration.
+    pub fn new(config: &Config) -> Self {
+        let served = config.vhosts.iter().filter(|(_, vhost)| vhost.enabled && vhost.http_remux.enabled);
+        let bound = |(name, vhost): (&String, &Vhost)| {
+            (name.clone(), vhost.http_remux.mount.iter().map(|mount| mount.of_vhost(name)).collect())
         };
-        Self { vhosts: vhosts.into_iter().map(bound).collect() }
+        Self { vhosts: served.map(bound).collect() }
     }
 
-    /// The vhost that takes a host: its own, else the default one.
-    pub fn vhost_of(&self, host: &str) -> Option<&str> {
-        self.entry_of(host).map(|(name, _)| name.as_str())
-    }
-
-    /// The stream behind a clean path. `host` is that of the request, or its `?vhost=`.
-    pub fn find(&self, host: &str, path: &str) -> Option<LiveRequest> {
-        let own = self.entry_of(host);
-        let bound = own.into_iter().flat_map(|(name, mounts)| {
-            let fits = move |m: &&Mount| match &m.binding {
-                Binding::Vhost | Binding::Any => true,
-                Binding::Host(literal) => literal.eq_ignore_ascii_case(host),
-            };
-            mounts.iter().filter(fits).map(move |m| (name, m))
-        });
-        // Templates that begin with `/` are for every host, behind those of the host's own vhost.
-        let free = self.vhosts.iter().flat_map(|(name, mounts)| {
-            mounts.iter().filter(|m| m.binding == Binding::Any).map(move |m| (name, m))
-        });
-        bound.chain(free).find_map(|(vhost, mount)| {
+    /// The stream behind a clean path. `host` is that of the request, or its `?vhost=`; `config` is the one
+    /// whose mounts these are.
+    pub fn find(&self, config: &Config, host: &str, path: &str) -> Option<LiveRequest> {
+        if config.named(host).is_some_and(|(_, vhost)| !vhost.enabled) {
+            return None; // it refuses, whatever others would do with the path
+        }
+        let own = config.resolve(host).map(|(name, _)| name);
+        let is_own = |vhost: &str| Some(vhost) == own;
+        let of_host = |m: &Mount| matches!(&m.binding, Binding::Host(h) if h.eq_ignore_ascii_case(host));
+        let all = || self.vhosts.iter().flat_map(|(name, mounts)| mounts.iter().map(move |m| (name, m)));
+        // What is for this host alone comes first, whichever vhost has it; what is for every host comes last.
+        let named = all().filter(|(_, m)| of_host(m));
+        let bound = all().filter(|(vhost, m)| is_own(vhost) && !matches!(m.binding, Binding::Host(_)));
+        let free = all().filter(|(_, m)| m.binding == Binding::Any);
+        named.chain(bound).chain(free).find_map(|(vhost, mount)| {
             let (app, stream) = mount.names_in(path)?;
             Some(LiveRequest {
                 vhost: vhost.clone(),
@@ -60,25 +57,34 @@ impl Mounts {
             })
         })
     }
-
-    fn entry_of(&self, host: &str) -> Option<&(String, Vec<Mount>)> {
-        let named = |wanted: &str| self.vhosts.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
-        named(host).or_else(|| named(DEFAULT_VHOST))
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::schema::{DEFAULT_VHOST, HttpRemux};
 
-    fn read<const N: usize>(vhosts: [(&str, &[&str]); N]) -> Mounts {
+    /// A configuration with these vhosts, and its mounts. A name behind `-` is that of a disabled one.
+    struct Served(Config, Mounts);
+
+    fn read<const N: usize>(vhosts: [(&str, &[&str]); N]) -> Served {
         let parse = |text: &&str| Mount::parse(text).expect("a good template");
-        let parsed = vhosts.map(|(name, all)| (name, all.iter().map(parse).collect::<Vec<_>>()));
-        Mounts::new(parsed.iter().map(|(name, all)| (*name, all.as_slice())))
+        let vhosts = vhosts.map(|(name, all)| {
+            let http_remux = HttpRemux {
+                enabled: !all.is_empty(),
+                mount: all.iter().map(parse).collect(),
+                ..HttpRemux::default()
+            };
+            let vhost = Vhost { enabled: !name.starts_with('-'), http_remux, ..Vhost::default() };
+            (name.trim_start_matches('-').to_owned(), vhost)
+        });
+        let config = Config { vhosts: vhosts.into(), ..Config::default() };
+        let mounts = Mounts::new(&config);
+        Served(config, mounts)
     }
 
-    fn found(mounts: &Mounts, host: &str, path: &str) -> Option<String> {
-        let r = mounts.find(host, path)?;
+    fn found(Served(config, mounts): &Served, host: &str, path: &str) -> Option<String> {
+        let r = mounts.find(config, host, path)?;
         Some(format!("{} {} {} {:?}", r.vhost, r.app, r.stream, r.format))
     }
 
@@ -113,11 +119,59 @@ mod tests {
         assert_eq!(found(&mounts, "nobody", "/l/a.flv").as_deref(), Some("__defaultVhost__ l a Flv"));
         assert_eq!(found(&mounts, "CAM.example", "/l/a.ts").as_deref(), Some("cam.example l a Ts"));
         assert_eq!(found(&mounts, "cam.example", "/l/a.flv"), None);
-        assert_eq!(found(&mounts, "cam.example", "/x/l/a.flv"), None);
+        assert_eq!(found(&mounts, "cam.example", "/x/l/a.flv"), None, "that is for cdn.example");
         assert_eq!(found(&mounts, "off.example", "/l/a.flv"), None);
-        assert_eq!(mounts.vhost_of("off.example"), Some("off.example"));
-        assert_eq!(mounts.vhost_of("nobody"), Some(DEFAULT_VHOST));
-        assert_eq!(read([("a", &[])]).vhost_of("b"), None);
+    }
+
+    #[test]
+    fn a_template_with_a_host_serves_that_host_whatever_vhost_it_is_of() {
+        let mounts = read([
+            (DEFAULT_VHOST, &["[vhost]/[app]/[stream].flv", "www.example/[app]/[stream].ts"]),
+            ("cam.example", &["cdn.example/x/[app]/[stream].flv"]),
+            ("-off.example", &["cdn.example/off/[app]/[stream].ts"]),
+        ]);
+        // The default vhost would take these paths, too.
+        assert_eq!(found(&mounts, "cdn.example", "/x/l/a.flv").as_deref(), Some("cam.example l a Flv"));
+        assert_eq!(found(&mounts, "CDN.example", "/x/l/a.flv").as_deref(), Some("cam.example l a Flv"));
+        assert_eq!(found(&mounts, "cdn.example", "/l/a.flv").as_deref(), Some("__defaultVhost__ l a Flv"));
+        assert_eq!(found(&mounts, "cdn.example", "/off/l/a.ts"), None);
+        assert_eq!(found(&mounts, "www.example", "/l/a.ts").as_deref(), Some("__defaultVhost__ l a Ts"));
+        assert_eq!(found(&mounts, "nobody", "/l/a.ts"), None);
+    }
+
+    #[test]
+    fn what_a_mount_says_of_a_stream_s_path_is_found() {
+        let templates =
+            ["[vhost]/[app]/[stream].flv", "/v/[app]/[stream].ts", "cdn.example/[app]/[stream].aac"];
+        for vhost in [DEFAULT_VHOST, "cam.example"] {
+            let served = read([(vhost, &templates)]);
+            for template in templates {
+                let mount = Mount::parse(template).expect("a good template");
+                let link = mount.path_of(vhost, "l", "a");
+                let (path, query) = link.split_once('?').unwrap_or((&link, "vhost=nobody"));
+                let host = query.strip_prefix("vhost=").expect("nothing else");
+                let expected = format!("{vhost} l a {:?}", mount.format);
+                assert_eq!(found(&served, host, path), Some(expected), "{link}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_disabled_vhost_s_clients_are_nobody_else_s() {
+        let mounts = read([
+            (DEFAULT_VHOST, &["[vhost]/[app]/[stream].flv"]),
+            ("-off.example", &["[vhost]/[app]/[stream].flv", "/off/[app]/[stream].ts"]),
+            ("free.example", &["/free/[app]/[stream].ts"]),
+        ]);
+        for path in ["/l/a.flv", "/off/l/a.ts", "/free/l/a.ts"] {
+            assert_eq!(found(&mounts, "off.example", path), None, "{path}");
+            assert_eq!(found(&mounts, "OFF.example", path), None, "{path}");
+        }
+        assert_eq!(found(&mounts, "nobody", "/off/l/a.ts"), None);
+        assert_eq!(found(&mounts, "nobody", "/free/l/a.ts").as_deref(), Some("free.example l a Ts"));
+        // A disabled default vhost is no name that anybody asked for.
+        let mounts = read([("-__defaultVhost__", &[]), ("v", &["/free/[app]/[stream].ts"])]);
+        assert_eq!(found(&mounts, "nobody", "/free/l/a.ts").as_deref(), Some("v l a Ts"));
     }
 
     #[test]

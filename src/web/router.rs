@@ -1,63 +1,17 @@
-//! Which handler a path belongs to: SRS's rules for patterns, and the order on the media port.
+//! What a request on the media port is for, in the order in which paths are looked up there.
 
 use super::live::{LiveRequest, Mounts};
+use super::page;
+use crate::config::Config;
 use crate::http::request::Request;
-
-/// Handlers by path pattern. A pattern that ends in `/` takes everything below it and the longest one wins, any
-/// other takes exactly itself. `/x/` also claims `/x`, which is redirected to it unless it is a pattern itself.
-#[derive(Clone, Debug)]
-pub struct Mux<T> {
-    patterns: Vec<(String, T)>,
-}
-
-/// What [`Mux::find`] says of a path.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found<'a, T> {
-    /// The handler, and what stands behind its pattern in the path (empty for exact ones).
-    Handler(&'a T, &'a str),
-    /// The same path with a `/` at its end is what to ask for.
-    Redirect(String),
-    /// Nobody's.
-    Nothing,
-}
-
-impl<T> Mux<T> {
-    /// A mux of these patterns; of equal ones the first counts.
-    pub fn new(patterns: impl IntoIterator<Item = (impl Into<String>, T)>) -> Self {
-        Self { patterns: patterns.into_iter().map(|(pattern, handler)| (pattern.into(), handler)).collect() }
-    }
-
-    /// Finds the handler of a clean path.
-    pub fn find<'a>(&'a self, path: &'a str) -> Found<'a, T> {
-        if let Some((_, handler)) = self.patterns.iter().find(|(pattern, _)| pattern == path) {
-            return Found::Handler(handler, "");
-        }
-        let redirects = |pattern: &str| pattern.strip_suffix('/').is_some_and(|p| !p.is_empty() && p == path);
-        if self.patterns.iter().any(|(pattern, _)| redirects(pattern)) {
-            return Found::Redirect(format!("{path}/"));
-        }
-        let below = |(pattern, handler): &'a (String, T)| {
-            let rest = pattern.ends_with('/').then(|| path.strip_prefix(pattern.as_str())).flatten()?;
-            Some((handler, rest))
-        };
-        match self.patterns.iter().filter_map(below).min_by_key(|(_, rest)| rest.len()) {
-            Some((handler, rest)) => Found::Handler(handler, rest),
-            None => Found::Nothing,
-        }
-    }
-}
-
-/// Where the built-in player page always is.
-pub const PLAYER_PAGE: &str = crate::web::page::ROOT;
 
 /// What a request on the media port (`http_server`) is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MediaRoute {
-    /// A path of the API that this port answers as well: versions, which edges use as a health check, and with
-    /// the API on the same port all of `/api/`.
+    /// The path of the API that this port answers as well: versions, which edges use as a health check.
     Api,
-    /// The player page or what it loads: the path below [`PLAYER_PAGE`].
-    PlayerPage(String),
+    /// The player page or what it loads: a path below [`page::ROOT`].
+    PlayerPage,
     /// 302 to this path; the query is to be kept.
     Redirect(String),
     /// A stream if it is published now, else a file if there is one, else the stream (which may wait) or 404.
@@ -69,53 +23,26 @@ pub enum MediaRoute {
 }
 
 /// Routes a request on the media port. Of the API it has the versions only, as SRS: players look there.
-pub fn route_media(request: &Request, mounts: &Mounts) -> MediaRoute {
+pub fn route_media(request: &Request, config: &Config, mounts: &Mounts) -> MediaRoute {
     let path = request.path.as_str();
     if path == "/api/v1/versions" {
         return MediaRoute::Api;
     }
-    match path.strip_prefix(PLAYER_PAGE) {
-        Some(rest) => return MediaRoute::PlayerPage(rest.to_owned()),
-        None if PLAYER_PAGE.strip_suffix('/') == Some(path) => {
-            return MediaRoute::Redirect(PLAYER_PAGE.into());
-        }
-        None => {}
+    if path.starts_with(page::ROOT) {
+        return MediaRoute::PlayerPage;
+    }
+    if page::ROOT.strip_suffix('/') == Some(path) {
+        return MediaRoute::Redirect(page::ROOT.into());
     }
     let host = request.query.value("vhost").unwrap_or(&request.host);
-    MediaRoute::Media { live: mounts.find(host, path) }
+    MediaRoute::Media { live: mounts.find(config, host, path) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::mount::Mount;
-    use crate::config::schema::DEFAULT_VHOST;
-
-    #[test]
-    fn exact_then_redirect_then_the_longest_prefix() {
-        let mux = Mux::new([
-            ("/api/", 1),
-            ("/api/v1/", 2),
-            ("/api/v1/versions", 3),
-            ("/api/v1/streams/", 4),
-            ("/x", 5),
-        ]);
-        for (path, found) in [
-            ("/api/v1/versions", Found::Handler(&3, "")),
-            ("/api/v1/versions/", Found::Handler(&2, "versions/")),
-            ("/api/v1/streams", Found::Redirect("/api/v1/streams/".into())),
-            ("/api/v1/streams/", Found::Handler(&4, "")),
-            ("/api/v1/streams/12", Found::Handler(&4, "12")),
-            ("/api/v1/streamsx", Found::Handler(&2, "streamsx")),
-            ("/api", Found::Redirect("/api/".into())),
-            ("/x", Found::Handler(&5, "")),
-            ("/x/", Found::Nothing),
-            ("/", Found::Nothing),
-        ] {
-            assert_eq!(mux.find(path), found, "{path}");
-        }
-        assert_eq!(Mux::new([("/", 1)]).find("/a"), Found::Handler(&1, "a"));
-    }
+    use crate::config::schema::{DEFAULT_VHOST, HttpRemux, Vhost};
 
     fn get(target: &str) -> Request {
         let mut parser = crate::http::request::Parser::default();
@@ -128,22 +55,32 @@ mod tests {
 
     #[test]
     fn the_media_port() {
-        let mount = |template| [Mount::parse(template).expect("a good template")];
-        let (flv, ts) = (mount("[vhost]/[app]/[stream].flv"), mount("[vhost]/[app]/[stream].ts"));
-        let mounts = Mounts::new([(DEFAULT_VHOST, flv.as_slice()), ("other", &ts)]);
-        let stream = |vhost: &str, at: &str| mounts.find(vhost, at);
+        let vhost = |template| {
+            let mount = vec![Mount::parse(template).expect("a good template")];
+            Vhost {
+                http_remux: HttpRemux { enabled: true, mount, ..HttpRemux::default() },
+                ..Vhost::default()
+            }
+        };
+        let vhosts = [
+            (DEFAULT_VHOST.to_owned(), vhost("[vhost]/[app]/[stream].flv")),
+            ("other".to_owned(), vhost("[vhost]/[app]/[stream].ts")),
+        ];
+        let config = Config { vhosts: vhosts.into(), ..Config::default() };
+        let mounts = Mounts::new(&config);
+        let stream = |vhost: &str, at: &str| mounts.find(&config, vhost, at);
         for (target, route) in [
             ("/api/v1/versions", MediaRoute::Api),
             ("/api/v1/streams/", MediaRoute::Media { live: None }),
             ("/_live", MediaRoute::Redirect("/_live/".into())),
-            ("/_live/", MediaRoute::PlayerPage(String::new())),
-            ("/_live/a.js?x", MediaRoute::PlayerPage("a.js".into())),
+            ("/_live/", MediaRoute::PlayerPage),
+            ("/_live/a.js?x", MediaRoute::PlayerPage),
             ("/", MediaRoute::Media { live: None }),
             ("/live/a.flv", MediaRoute::Media { live: stream("h", "/live/a.flv") }),
             ("/live/a.ts?vhost=other", MediaRoute::Media { live: stream("other", "/live/a.ts") }),
             ("/live/a.ts", MediaRoute::Media { live: None }),
         ] {
-            assert_eq!(route_media(&get(target), &mounts), route, "{target}");
+            assert_eq!(route_media(&get(target), &config, &mounts), route, "{target}");
         }
         assert!(stream("h", "/live/a.flv").is_some() && stream("other", "/live/a.ts").is_some());
     }

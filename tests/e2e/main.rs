@@ -10,6 +10,8 @@ mod duplicates;
 mod gstreamer;
 mod http_odds;
 mod late_viewers;
+mod proxied;
+mod refusals;
 mod republish;
 mod rtmpdump;
 mod same_content;

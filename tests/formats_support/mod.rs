@@ -42,7 +42,7 @@ pub fn frames(flv: &[u8], shift_ms: i64) -> Vec<(Frame, Prelude)> {
 
 /// Coded frames of a kind.
 pub fn coded(frames: &[(Frame, Prelude)], kind: Kind) -> impl Iterator<Item = &Frame> {
-    let coded = move |f: &&Frame| f.kind == kind && matches!(f.tag.role, Role::Key | Role::Coded);
+    let coded = move |f: &&Frame| f.kind == kind && f.tag.role.is_coded();
     frames.iter().map(|(frame, _)| frame).filter(coded)
 }
 

@@ -16,7 +16,7 @@ use srs_shard::formats::message::{Kind, Message};
 use srs_shard::stream::cadence::STEPS_MS;
 use srs_shard::stream::encode::Format;
 use srs_shard::stream::hub::{Event, Hub, PUBLISH_CREDIT_BYTES, ViewerId};
-use srs_shard::stream::output::WINDOW_MIN_BYTES;
+use srs_shard::stream::post::WINDOW_MIN_BYTES;
 use srs_shard::stream::post::{FeedItem, Post, SourceId, StreamKey, Sub};
 use srs_shard::stream::settings::{Cadence, OnDuplicate, Settings};
 use srs_shard::stream::timeline::Jitter;
@@ -354,7 +354,7 @@ impl World {
             _ => {}
         }
         let shard = &mut self.shards[me];
-        shard.hub.take(from as u16, post, self.now);
+        shard.hub.receive(from as u16, post, self.now);
         shard.touched = true;
         self.note_publishers();
         self.events(me);
@@ -402,7 +402,7 @@ impl World {
 
     fn note_publishers(&mut self) {
         for stream in &mut self.streams {
-            let publisher = self.shards[stream.owner].hub.stream(&stream.key).and_then(|s| s.publisher());
+            let publisher = self.shards[stream.owner].hub.origin(&stream.key).and_then(|s| s.publisher());
             if let Some(publisher) = publisher {
                 stream.ledger.granted(publisher.client as u32);
             }
@@ -476,7 +476,7 @@ impl World {
             return;
         }
         if std::mem::take(&mut watcher.to_tell) {
-            shard.hub.unparked(id);
+            shard.hub.wake(id);
             shard.touched = true;
         }
         let timeout = watcher.parked_since.is_some_and(|since| now - since > SEND_TIMEOUT_MS);
@@ -560,7 +560,7 @@ impl World {
         }
         for (at, shard) in self.shards.iter().enumerate() {
             if shard.hub.is_live() {
-                let streams: Vec<_> = shard.hub.streams().map(|s| (s.key(), s.publisher())).collect();
+                let streams: Vec<_> = shard.hub.origins().map(|s| (s.key(), s.publisher())).collect();
                 let feeds = shard.hub.feeds().count();
                 violated("leak", format!("shard {at} keeps streams {streams:?}, {feeds} feeds, or a source"));
             }

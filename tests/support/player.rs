@@ -20,9 +20,15 @@ pub fn connect(url: &str, role: Role) -> (TcpStream, ClientSession) {
 
 /// The same; what went wrong, otherwise.
 pub fn try_connect(url: &str, role: Role) -> Result<(TcpStream, ClientSession), String> {
+    connect_behind(&[], url, role)
+}
+
+/// The same behind a proxy that says `header` first.
+pub fn connect_behind(header: &[u8], url: &str, role: Role) -> Result<(TcpStream, ClientSession), String> {
     let parsed = ClientUrl::parse(url).expect("a URL");
-    let stream = TcpStream::connect((parsed.host.as_str(), parsed.port)).map_err(|e| e.to_string())?;
+    let mut stream = TcpStream::connect((parsed.host.as_str(), parsed.port)).map_err(|e| e.to_string())?;
     stream.set_read_timeout(Some(PATIENCE)).expect("a socket option");
+    stream.write_all(header).map_err(|e| e.to_string())?;
     let session = introduce(&stream, url, role)?;
     Ok((stream, session))
 }

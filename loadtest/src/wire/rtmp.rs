@@ -72,7 +72,7 @@ impl Wire for Caller {
                     let why = format!("{} {}", status.code, status.description);
                     return Err(Error::Refused(why.trim().to_owned()));
                 }
-                Some(ClientEvent::Skimmed(_) | ClientEvent::Status(_)) => {}
+                Some(ClientEvent::Status(_)) => {}
             }
         }
     }

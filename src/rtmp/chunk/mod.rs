@@ -10,8 +10,13 @@ pub const MAX_CHUNK_BYTES: u32 = 0xff_ffff;
 /// Timestamps from here on stand in the extended timestamp field (§5.3.1.3).
 pub const EXTENDED_TIME: u32 = 0xff_ffff;
 
+/// The id of every message stream, as in SRS: the bytes of a stream are shared by all its players.
+pub const STREAM_ID: u32 = 1;
+
 /// Chunk streams of what the server sends, the same for all connections: the ids SRS uses.
 pub mod csid {
+    use crate::formats::message::Kind;
+
     /// Protocol control and user control messages (§5.4 demands 2).
     pub const CONTROL: u32 = 2;
     /// Answers to calls on the connection.
@@ -24,6 +29,15 @@ pub mod csid {
     pub const VIDEO: u32 = 6;
     /// Audio.
     pub const AUDIO: u32 = 7;
+
+    /// That of a kind of media.
+    pub const fn of(kind: Kind) -> u32 {
+        match kind {
+            Kind::Audio => AUDIO,
+            Kind::Video => VIDEO,
+            Kind::Data => DATA,
+        }
+    }
 }
 
 /// Message type ids (§5.4, §6.2, §7.1).

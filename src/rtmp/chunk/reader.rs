@@ -16,8 +16,6 @@ use bytes::Bytes;
 
 /// Basic header, message header and extended timestamp at their longest (§5.3.1).
 const MAX_HEADER_BYTES: usize = 3 + 11 + 4;
-/// What a skimmed payload keeps of itself: FLV tag header, FourCC, and the first bytes of the body.
-pub const HEAD_BYTES: usize = 40;
 /// Protocol control and user control messages are a few bytes long (§5.4, §7.1.7).
 const MAX_CONTROL_BYTES: u32 = 1024;
 
@@ -115,48 +113,6 @@ pub enum ChunkError {
     },
 }
 
-/// What a reader does with payloads of audio, video and data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Keep {
-    /// Hands them out.
-    #[default]
-    Whole,
-    /// Hands out only the first [`HEAD_BYTES`] and the length: for a player that only measures.
-    Head,
-}
-
-/// A message's payload.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Payload {
-    /// All of it, in a buffer of its size.
-    Whole(Bytes),
-    /// Its first bytes, under [`Keep::Head`].
-    Head(Head),
-}
-
-/// The first bytes of a payload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head {
-    bytes: [u8; HEAD_BYTES],
-    kept: u8,
-    /// Length of the whole payload in bytes.
-    pub length: u32,
-}
-
-impl Head {
-    fn new(payload: &[u8], length: u32) -> Head {
-        let mut bytes = [0; HEAD_BYTES];
-        let kept = payload.len().min(HEAD_BYTES);
-        bytes[..kept].copy_from_slice(&payload[..kept]);
-        Head { bytes, kept: kept as u8, length }
-    }
-
-    /// The bytes that were kept.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.kept)]
-    }
-}
-
 /// A whole message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawMessage {
@@ -169,14 +125,13 @@ pub struct RawMessage {
     /// Timestamp.
     pub time: WireTime,
     /// Payload.
-    pub payload: Payload,
+    pub payload: Bytes,
 }
 
 /// Reads the chunks of one direction of one connection.
 #[derive(Debug)]
 pub struct ChunkReader {
     limits: Limits,
-    keep: Keep,
     chunk_bytes: u32,
     streams: Vec<ChunkStream>,
     /// Index of the chunk stream whose chunk is open, and what of that chunk is missing.
@@ -222,10 +177,9 @@ struct Header {
 
 impl ChunkReader {
     /// A reader at the start of a connection's chunks.
-    pub fn new(limits: Limits, keep: Keep) -> ChunkReader {
+    pub fn new(limits: Limits) -> ChunkReader {
         ChunkReader {
             limits,
-            keep,
             chunk_bytes: DEFAULT_CHUNK_BYTES,
             streams: Vec::new(),
             open: None,
@@ -420,18 +374,11 @@ impl ChunkReader {
         let s = &mut self.streams[index];
         let here = (left as usize).min(input.len());
         let (taken, rest) = input.split_at(here);
-        let kept = match self.keep {
-            Keep::Head if is_media(s.type_id) => here.min(HEAD_BYTES.saturating_sub(s.payload.len())),
-            _ => here,
-        };
-        let want = s.payload.len() + kept;
+        let want = s.payload.len() + here;
         if want > s.payload.capacity() {
             // One exact buffer if the rest of the message is here already, doubling otherwise.
             let arrived = s.payload.len() + ((s.length - s.received) as usize).min(input.len());
-            let room = match self.keep {
-                Keep::Head if is_media(s.type_id) => HEAD_BYTES,
-                _ => arrived.max(2 * s.payload.capacity()).min(s.length as usize).max(want),
-            };
+            let room = arrived.max(2 * s.payload.capacity()).min(s.length as usize).max(want);
             self.partial_bytes -= s.payload.capacity();
             s.payload.reserve_exact(room - s.payload.len());
             self.partial_bytes += s.payload.capacity();
@@ -440,7 +387,7 @@ impl ChunkReader {
                 return Err(ChunkError::Partial { csid, limit, at });
             }
         }
-        s.payload.extend_from_slice(&taken[..kept]);
+        s.payload.extend_from_slice(taken);
         s.received += here as u32;
         self.position += here as u64;
         *input = rest;
@@ -455,17 +402,8 @@ impl ChunkReader {
         }
         s.under_way = false;
         s.received = 0;
-        let payload = match self.keep {
-            Keep::Head if is_media(s.type_id) => {
-                let head = Head::new(&s.payload, s.length);
-                s.payload.clear(); // its buffer serves the next message
-                Payload::Head(head)
-            }
-            _ => {
-                self.partial_bytes -= s.payload.capacity();
-                Payload::Whole(Bytes::from(std::mem::take(&mut s.payload)))
-            }
-        };
+        self.partial_bytes -= s.payload.capacity();
+        let payload = Bytes::from(std::mem::take(&mut s.payload));
         let message = RawMessage {
             csid: s.csid,
             type_id: s.type_id,
@@ -473,9 +411,9 @@ impl ChunkReader {
             time: WireTime(s.time),
             payload,
         };
-        match (&message.payload, message.type_id) {
-            (Payload::Whole(payload), type_id::SET_CHUNK_SIZE) => self.set_chunk_size(payload)?,
-            (Payload::Whole(payload), type_id::ABORT) => self.abort(payload),
+        match message.type_id {
+            type_id::SET_CHUNK_SIZE => self.set_chunk_size(&message.payload)?,
+            type_id::ABORT => self.abort(&message.payload),
             _ => return Ok(Some(message)),
         }
         Ok(None)
@@ -554,10 +492,6 @@ impl ChunkStream {
 
 /// An extended timestamp of fmt 1 and 2 so little ahead of the last time is one itself.
 const NEAR_MS: u32 = 3_600_000;
-
-const fn is_media(type_id: u8) -> bool {
-    matches!(type_id, type_id::AUDIO | type_id::VIDEO)
-}
 
 #[cfg(test)]
 mod tests;

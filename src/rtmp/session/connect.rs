@@ -1,10 +1,11 @@
 //! `connect`: what the client says of itself, and the answer in SRS's order.
 
 use super::{Event, ServerSession, SessionError, State};
+use crate::config::schema::{DEFAULT_CHUNK_SIZE, DEFAULT_OUT_ACK_SIZE};
 use crate::formats::amf0::Value;
 use crate::rtmp::chunk::MAX_CHUNK_BYTES;
 use crate::rtmp::command::{Body, Call, Command, Connect};
-use crate::rtmp::control::Control;
+use crate::rtmp::control::{Control, PEER_BANDWIDTH_BYTES};
 use crate::rtmp::handshake::Agreed;
 use crate::rtmp::url::TcUrl;
 
@@ -70,8 +71,6 @@ pub struct Terms {
     pub out_ack_bytes: u32,
     /// How often we acknowledge if the client does not say (`in_ack_size`); 0 never.
     pub in_ack_bytes: u32,
-    /// Set Peer Bandwidth.
-    pub peer_bandwidth_bytes: u32,
     /// `srs_server_ip`: the address the client reached.
     pub server_ip: String,
     /// `srs_id`.
@@ -81,10 +80,9 @@ pub struct Terms {
 impl Default for Terms {
     fn default() -> Self {
         Terms {
-            chunk_bytes: 60_000,
-            out_ack_bytes: 2_500_000,
+            chunk_bytes: DEFAULT_CHUNK_SIZE,
+            out_ack_bytes: DEFAULT_OUT_ACK_SIZE,
             in_ack_bytes: 0,
-            peer_bandwidth_bytes: 2_500_000,
             server_ip: String::new(),
             id: ConnectionId::Number(0.0),
         }
@@ -117,7 +115,7 @@ impl ServerSession {
         if terms.out_ack_bytes > 0 {
             Control::WindowAck(terms.out_ack_bytes).write(&mut self.out);
         }
-        Control::PeerBandwidth { bytes: terms.peer_bandwidth_bytes, limit: 2 }.write(&mut self.out);
+        Control::PeerBandwidth { bytes: PEER_BANDWIDTH_BYTES, limit: 2 }.write(&mut self.out);
         self.chunk_bytes = terms.chunk_bytes.clamp(1, MAX_CHUNK_BYTES);
         Control::ChunkSize(self.chunk_bytes).write(&mut self.out);
         let config = self.config.clone();

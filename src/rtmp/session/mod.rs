@@ -2,26 +2,27 @@
 //!
 //! The shell reads from the socket, hands the bytes to [`ServerSession::read`] until that gives no more
 //! events, acts on each event, and sends what [`ServerSession::take_output`] gives. What a client asks for
-//! (`connect`, `publish`, `play`) is an event that the server answers when it can: with `accept_…`, with
-//! [`ServerSession::refuse`] or with [`ServerSession::redirect`]. Until then the session reads no further: it
-//! holds the rest of what it was given, and [`ServerSession::wants_read`] is false, so that the shell leaves
-//! everything else in the socket. After an answer the shell calls `read` again, if need be with no bytes.
+//! (`connect`, `publish`, `play`) is an event that the server answers when it can: with `accept_…` or with
+//! [`ServerSession::refuse`]. Until then the session reads no further: it holds the rest of what it was given,
+//! and [`ServerSession::wants_read`] is false, so that the shell leaves everything else in the socket. After an
+//! answer the shell calls `read` again, if need be with no bytes.
 //!
 //! Media to players does not pass through here; see [`super`].
 
 mod connect;
-pub(super) mod media;
+mod media;
 mod play;
 mod publish;
 mod refuse;
 
 pub use connect::{ConnectRequest, ConnectionId, Identity, Terms};
 pub use play::PlayRequest;
-pub use publish::{PublishKind, PublishRequest};
+pub use publish::{PublishKind, PublishLimits, PublishRequest};
 pub use refuse::Refusal;
 
-use super::chunk::reader::{ChunkError, ChunkReader, Keep, Limits, Payload, RawMessage};
-use super::chunk::{DEFAULT_CHUNK_BYTES, type_id};
+use super::aggregate::{Aggregate, without_amf3_mark};
+use super::chunk::reader::{ChunkError, ChunkReader, Limits, RawMessage};
+use super::chunk::{DEFAULT_CHUNK_BYTES, STREAM_ID, type_id};
 use super::command::{Body, Call, Command, CommandError};
 use super::control::{Acknowledgements, Control, User};
 use super::handshake::{Agreed, HandshakeError, ServerHandshake};
@@ -29,12 +30,11 @@ use super::url::{TcUrl, UrlError};
 use crate::formats::amf0::Value;
 use crate::formats::bits::Short;
 use crate::formats::message::Message;
-use media::Aggregate;
 use publish::Flow;
 use std::sync::Arc;
 
-/// The id of every message stream, as in SRS: the bytes of a stream are shared by all its players.
-pub const STREAM_ID: u32 = 1;
+/// What SRS says of every client in answers to `publish` and `play`.
+const CLIENT_ID: (&str, &str) = ("clientid", "ASAICiss");
 /// Bytes that wait to be sent, above which a session reads no further: a peer that calls and does not listen.
 pub const MAX_OUTPUT_BYTES: usize = 64 * 1024;
 /// Bytes given to a session that reads no further. A shell that obeys `wants_read` gives one read's worth.
@@ -74,23 +74,11 @@ pub struct Timeouts {
     pub identify_ms: u32,
     /// For the next `publish` or `play` after one ended.
     pub republish_ms: u32,
-    /// For the first media of a publisher (`firstpkt_timeout`).
-    pub first_media_ms: u32,
-    /// Between two messages of a publisher (`normal_timeout`).
-    pub media_ms: u32,
-    /// For the call with which a redirected client says that it goes.
-    pub redirect_ms: u32,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Timeouts {
-            identify_ms: 30_000,
-            republish_ms: 180_000,
-            first_media_ms: 20_000,
-            media_ms: 5_000,
-            redirect_ms: 3_000,
-        }
+        Timeouts { identify_ms: 30_000, republish_ms: 180_000 }
     }
 }
 
@@ -126,8 +114,6 @@ pub enum State {
     PlayAsked,
     /// It plays.
     Playing,
-    /// It was told to go elsewhere.
-    Redirected,
     /// It was refused: send what is to be sent, then close.
     Closed,
 }
@@ -146,24 +132,8 @@ impl State {
             State::Publishing => "publishing",
             State::PlayAsked => "play_asked",
             State::Playing => "playing",
-            State::Redirected => "redirected",
             State::Closed => "closed",
         }
-    }
-}
-
-impl Timeouts {
-    /// How long a session may stay in `state`; `None` if the client is not who is waited for.
-    pub const fn of(&self, state: State) -> Option<Timeout> {
-        Some(match state {
-            State::Handshake | State::Connecting | State::Ready => Timeout::SinceEntered(self.identify_ms),
-            State::ReadyAgain => Timeout::SinceEntered(self.republish_ms),
-            State::PublishStart => Timeout::SinceEntered(self.first_media_ms),
-            State::Publishing => Timeout::SinceMessage(self.media_ms),
-            State::Redirected => Timeout::SinceEntered(self.redirect_ms),
-            State::ConnectAsked | State::PublishAsked | State::PlayAsked => return None,
-            State::Playing | State::Closed => return None,
-        })
     }
 }
 
@@ -190,10 +160,6 @@ pub enum Event {
         /// The player's position in milliseconds.
         ms: u32,
     },
-    /// It tells how much it buffers, in milliseconds.
-    BufferLength(u32),
-    /// It has understood where to go: close.
-    RedirectSeen,
 }
 
 /// Why a session cannot go on: close the connection. Output that is still there may be sent before.
@@ -249,6 +215,7 @@ pub struct ServerSession {
     /// Transaction of `connect`.
     transaction: f64,
     flow: Flow,
+    publish_limits: PublishLimits,
     created: u8,
     aggregate: Option<Box<Aggregate>>,
     /// A second event of one message.
@@ -273,13 +240,14 @@ impl ServerSession {
             state: State::Handshake,
             handshake: Some(Box::new(ServerHandshake::new(seed))),
             agreed: Agreed { complex: None, proxied_ip: None },
-            reader: ChunkReader::new(limits, Keep::Whole),
+            reader: ChunkReader::new(limits),
             acks: Acknowledgements::default(),
             messages: 0,
             chunk_bytes: DEFAULT_CHUNK_BYTES,
             url: None,
             transaction: 1.0,
             flow: Flow::Unknown,
+            publish_limits: PublishLimits::default(),
             created: 0,
             aggregate: None,
             queued: None,
@@ -341,9 +309,17 @@ impl ServerSession {
         self.state
     }
 
-    /// How long it may stay there.
+    /// How long it may stay there; `None` if the client is not who is waited for.
     pub fn timeout(&self) -> Option<Timeout> {
-        self.config.timeouts.of(self.state)
+        let limits = &self.config.timeouts;
+        Some(match self.state {
+            State::Handshake | State::Connecting | State::Ready => Timeout::SinceEntered(limits.identify_ms),
+            State::ReadyAgain => Timeout::SinceEntered(limits.republish_ms),
+            State::PublishStart => Timeout::SinceEntered(self.publish_limits.first_ms),
+            State::Publishing => Timeout::SinceMessage(self.publish_limits.next_ms),
+            State::ConnectAsked | State::PublishAsked | State::PlayAsked => return None,
+            State::Playing | State::Closed => return None,
+        })
     }
 
     /// Messages read so far, modulo 2^32.
@@ -404,7 +380,7 @@ impl ServerSession {
     }
 
     fn message(&mut self, m: RawMessage) -> Result<Option<Event>, SessionError> {
-        let Payload::Whole(payload) = m.payload else { return Ok(None) };
+        let payload = m.payload;
         match m.type_id {
             type_id::AUDIO | type_id::VIDEO | type_id::DATA | type_id::DATA_AMF3 | type_id::AGGREGATE => {
                 Ok(self.media(m.type_id, m.time, payload))
@@ -424,7 +400,6 @@ impl ServerSession {
                         Control::User(User::PingResponse(time)).write(&mut self.out);
                         None
                     }
-                    Some(Control::User(User::SetBufferLength { ms, .. })) => Some(Event::BufferLength(ms)),
                     _ => None,
                 })
             }
@@ -437,7 +412,6 @@ impl ServerSession {
             State::Ready | State::ReadyAgain => self.ready_call(call),
             State::PublishStart | State::Publishing => self.publishing_call(call),
             State::Playing => self.playing_call(call),
-            State::Redirected => Ok(Some(Event::RedirectSeen)),
             _ => Ok(None),
         }
     }
@@ -446,7 +420,7 @@ impl ServerSession {
     fn ready_call(&mut self, call: Call) -> Result<Option<Event>, SessionError> {
         let transaction = call.transaction;
         match call.command {
-            Command::Publish { stream, mode } => return self.publish_call(&stream, mode).map(Some),
+            Command::Publish(stream) => return self.publish_call(&stream).map(Some),
             Command::Play(play) => return self.play_call(&play).map(Some),
             Command::CreateStream => self.create_stream(transaction)?,
             Command::ReleaseStream(_) | Command::FcPublish(_) => {
@@ -506,12 +480,6 @@ impl ServerSession {
         let body = Body::call("onStatus", 0.0).null().status(level, code, description, more);
         body.write_command(&mut self.out, STREAM_ID, self.chunk_bytes);
     }
-}
-
-/// Messages of the AMF3 types carry AMF0 behind one byte that says so; some senders leave it out, but no
-/// command or data begins with a number, which that byte would mean.
-fn without_amf3_mark(payload: &[u8]) -> &[u8] {
-    payload.strip_prefix(&[0]).unwrap_or(payload)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Playing: what is said around the media, which others send.
 
-use super::{Event, STREAM_ID, ServerSession, SessionError, State};
+use super::{CLIENT_ID, Event, ServerSession, SessionError, State};
+use crate::rtmp::chunk::STREAM_ID;
 use crate::rtmp::command::{Body, Call, Command, Play};
 use crate::rtmp::control::{Control, User};
 use crate::rtmp::url::StreamName;
@@ -10,15 +11,10 @@ use crate::rtmp::url::StreamName;
 pub struct PlayRequest {
     /// What it wants to play.
     pub name: StreamName,
-    /// −2, −1 or a position; without meaning for a live stream.
-    pub start: f64,
     /// How long to play, in milliseconds, if not without end.
     pub duration_ms: Option<u32>,
-    /// Whether earlier plays are dropped; they are in any case.
-    pub reset: bool,
 }
 
-const CLIENT_ID: (&str, &str) = ("clientid", "ASAICiss");
 const DETAILS: (&str, &str) = ("details", "stream");
 
 impl ServerSession {
@@ -30,7 +26,7 @@ impl ServerSession {
         self.state = State::PlayAsked;
         self.created = 0;
         let duration_ms = (play.duration_ms > 0.0).then_some(play.duration_ms as u32);
-        let request = PlayRequest { name, start: play.start, duration_ms, reset: play.reset };
+        let request = PlayRequest { name, duration_ms };
         Ok(Event::Play(Box::new(request)))
     }
 
@@ -73,10 +69,9 @@ impl ServerSession {
                 self.leave();
                 Ok(Some(Event::StopPlay))
             }
-            Command::Play(_)
-            | Command::Publish { .. }
-            | Command::ReleaseStream(_)
-            | Command::FcPublish(_) => self.leave_for(call, Event::StopPlay),
+            Command::Play(_) | Command::Publish(_) | Command::ReleaseStream(_) | Command::FcPublish(_) => {
+                self.leave_for(call, Event::StopPlay)
+            }
             Command::Seek(_) => {
                 let why = "A live stream cannot be sought in.";
                 self.on_status("error", "NetStream.Seek.Failed", why, &[DETAILS, CLIENT_ID]);

@@ -1,8 +1,9 @@
 //! Publishing: the three ways in which encoders begin, and how they end.
 
-use super::{Event, ServerSession, SessionError, State};
+use super::{CLIENT_ID, Event, ServerSession, SessionError, State};
 use crate::formats::amf0::Value;
-use crate::rtmp::command::{Body, Call, Command, PublishMode};
+use crate::rtmp::chunk::STREAM_ID;
+use crate::rtmp::command::{Body, Call, Command};
 use crate::rtmp::url::{StreamName, TcUrl, UrlError};
 
 /// A client that asks to publish.
@@ -12,8 +13,15 @@ pub struct PublishRequest {
     pub kind: PublishKind,
     /// What it wants to publish.
     pub name: StreamName,
-    /// Live, record or append.
-    pub mode: PublishMode,
+}
+
+/// How long a publisher may take, in milliseconds (`firstpkt_timeout`, `normal_timeout`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PublishLimits {
+    /// For its first media.
+    pub first_ms: u32,
+    /// Between two messages.
+    pub next_ms: u32,
 }
 
 /// The order of calls before `publish`, which decides on the answers (SRS's names).
@@ -59,14 +67,14 @@ impl Flow {
 }
 
 impl ServerSession {
-    pub(super) fn publish_call(&mut self, stream: &str, mode: PublishMode) -> Result<Event, SessionError> {
+    pub(super) fn publish_call(&mut self, stream: &str) -> Result<Event, SessionError> {
         let name = self.stream_name(stream).map_err(|error| {
             self.on_status("error", "NetStream.Publish.BadName", &error.to_string(), &[]);
             SessionError::Url { command: "publish", error }
         })?;
         self.state = State::PublishAsked;
         self.created = 0;
-        Ok(Event::Publish(Box::new(PublishRequest { kind: self.flow.kind(), name, mode })))
+        Ok(Event::Publish(Box::new(PublishRequest { kind: self.flow.kind(), name })))
     }
 
     pub(super) fn stream_name(&self, stream: &str) -> Result<StreamName, UrlError> {
@@ -75,10 +83,11 @@ impl ServerSession {
     }
 
     /// Answers [`Event::Publish`]: the encoder may begin.
-    pub fn accept_publish(&mut self) {
+    pub fn accept_publish(&mut self, limits: PublishLimits) {
         if self.state != State::PublishAsked {
             return;
         }
+        self.publish_limits = limits;
         self.state = State::PublishStart;
         self.reader.set_limits(self.config.limits);
         const CODE: &str = "NetStream.Publish.Start";
@@ -86,12 +95,12 @@ impl ServerSession {
         if self.flow.kind() != PublishKind::Flash {
             self.on_fc("onFCPublish", CODE, TEXT);
         }
-        self.on_status("status", CODE, TEXT, &[("clientid", "ASAICiss")]);
+        self.on_status("status", CODE, TEXT, &[CLIENT_ID]);
     }
 
     fn on_fc(&mut self, name: &str, code: &str, description: &str) {
         let body = Body::call(name, 0.0).null().object(&[("code", code), ("description", description)]);
-        body.write_command(&mut self.out, super::STREAM_ID, self.chunk_bytes);
+        body.write_command(&mut self.out, STREAM_ID, self.chunk_bytes);
     }
 
     pub(super) fn publishing_call(&mut self, call: Call) -> Result<Option<Event>, SessionError> {
@@ -111,7 +120,7 @@ impl ServerSession {
                 self.say_unpublished(None);
                 self.leave_for(call, Event::Unpublish)
             }
-            Command::Publish { .. } | Command::Play(_) => self.leave_for(call, Event::Unpublish),
+            Command::Publish(_) | Command::Play(_) => self.leave_for(call, Event::Unpublish),
             _ => self.busy_call(call).map(|()| None),
         }
     }
@@ -124,6 +133,6 @@ impl ServerSession {
         if let Some(transaction) = transaction {
             self.result(transaction, &Value::Undefined);
         }
-        self.on_status("status", CODE, "Stream is now unpublished", &[("clientid", "ASAICiss")]);
+        self.on_status("status", CODE, "Stream is now unpublished", &[CLIENT_ID]);
     }
 }

@@ -4,7 +4,6 @@ use crate::formats::flv::{Role as TagRole, inspect};
 use crate::formats::message::{Kind, WireTime};
 use crate::rtmp::chunk::writer::write_message;
 use crate::rtmp::client::{ClientConfig, ClientEvent, ClientSession, Role, Step};
-use crate::rtmp::command::PublishMode;
 use crate::rtmp::handshake::Schema;
 use crate::rtmp::url::ClientUrl;
 use bytes::Bytes;
@@ -15,6 +14,8 @@ const FFMPEG_PLAY: &[u8] = include_bytes!("../../../tests/data/rtmp/ffmpeg-play.
 const GSTREAMER_PUBLISH: &[u8] = include_bytes!("../../../tests/data/rtmp/gstreamer-publish.bin");
 const RTMPDUMP_PLAY: &[u8] = include_bytes!("../../../tests/data/rtmp/rtmpdump-play.bin");
 
+const LIMITS: PublishLimits = PublishLimits { first_ms: 20_000, next_ms: 5_000 };
+
 fn session() -> ServerSession {
     ServerSession::new(Arc::new(SessionConfig::default()), 1)
 }
@@ -23,7 +24,7 @@ fn session() -> ServerSession {
 fn agree(s: &mut ServerSession, event: &Event) {
     match event {
         Event::Connect(request) => s.accept_connect(request, &Terms::default()),
-        Event::Publish(_) => s.accept_publish(),
+        Event::Publish(_) => s.accept_publish(LIMITS),
         Event::Play(_) => s.accept_play(),
         Event::Pause { on, .. } => s.pause_done(*on),
         _ => {}
@@ -47,7 +48,7 @@ fn replay<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Event>, Vec<u8>) {
 /// The messages of one or more outputs in words. Each output must be readable without history: only full
 /// headers, no chunk stream of media.
 fn words(out: &[u8], chunk_bytes: u32) -> Vec<String> {
-    let mut reader = ChunkReader::new(Limits::default(), Keep::Whole);
+    let mut reader = ChunkReader::new(Limits::default());
     let mut size = Vec::new();
     Control::ChunkSize(chunk_bytes).write(&mut size);
     assert_eq!(reader.read(&mut &size[..]), Ok(None));
@@ -56,15 +57,14 @@ fn words(out: &[u8], chunk_bytes: u32) -> Vec<String> {
         assert_eq!(input[0] >> 6, 0, "a full header");
         let Some(m) = reader.read(&mut input).unwrap() else { continue };
         assert!(matches!(m.csid, 2 | 3 | 5), "csid {}", m.csid);
-        let Payload::Whole(payload) = m.payload else { panic!() };
         all.push(match m.type_id {
             type_id::COMMAND | type_id::DATA => {
-                let mut values = amf0::read_all(&payload).unwrap().into_iter();
+                let mut values = amf0::read_all(&m.payload).unwrap().into_iter();
                 let name = values.next().unwrap();
                 let rest: Vec<String> = values.map(|v| brief(&v)).collect();
                 format!("{}: {} {}", m.stream_id, name.as_str().unwrap(), rest.join(" "))
             }
-            id => format!("{:?}", Control::read(id, &payload).unwrap().unwrap()),
+            id => format!("{:?}", Control::read(id, &m.payload).unwrap().unwrap()),
         });
     }
     all
@@ -141,7 +141,7 @@ fn ffmpeg_publishes() {
     assert_eq!((&connect.url.app[..], connect.handshake.complex), ("live", Some(Schema::DigestFirst)));
     let Event::Publish(publish) = &events[1] else { panic!("{:?}", events[1]) };
     assert_eq!((publish.kind, &publish.name.to_string()[..]), (PublishKind::Fmle, "127.0.0.1/live/x"));
-    assert_eq!((&publish.name.params[..], publish.mode), ("token=abc", PublishMode::Live));
+    assert_eq!(&publish.name.params, "token=abc");
     assert_eq!(events.last(), Some(&Event::Unpublish));
     let media = media_of(&events);
     assert_eq!(events.len(), media.len() + 3);
@@ -185,7 +185,6 @@ fn ffmpeg_and_rtmpdump_play() {
         let played: Vec<_> = events.iter().filter(|e| matches!(e, Event::Play(_))).collect();
         let [Event::Play(play)] = played[..] else { panic!("{events:?}") };
         assert_eq!((&play.name.to_string()[..], play.duration_ms), ("127.0.0.1/live/x", None));
-        assert!(events.iter().any(|e| matches!(e, Event::BufferLength(ms) if *ms > 0)));
         assert_eq!(events.last(), Some(&Event::StopPlay), "deleteStream at the end");
     }
 }
@@ -266,12 +265,12 @@ fn connect_is_answered_in_the_order_of_srs() {
             Terms { server_ip: "10.0.0.1".into(), id: ConnectionId::Number(107.0), ..Terms::default() };
         s.accept_connect(&request, &terms);
         let out = s.take_output();
-        let (mut reader, mut input) = (ChunkReader::new(Limits::default(), Keep::Whole), &out[..]);
+        let (mut reader, mut input) = (ChunkReader::new(Limits::default()), &out[..]);
         let mut next = || reader.read(&mut input).unwrap().map(|m| (m.type_id, m.payload));
-        let whole = |bytes: &[u8]| Payload::Whole(Bytes::copy_from_slice(bytes));
+        let whole = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
         assert_eq!(next(), Some((5, whole(b"\0\x26\x25\xa0"))));
         assert_eq!(next(), Some((6, whole(b"\0\x26\x25\xa0\x02"))));
-        let Some((20, Payload::Whole(result))) = next() else { panic!() };
+        let Some((20, result)) = next() else { panic!() };
         assert_eq!(next(), Some((20, whole(Body::call("onBWDone", 0.0).null().as_bytes()))));
         assert_eq!((next(), reader.chunk_bytes()), (None, 60_000));
 
@@ -303,7 +302,7 @@ fn an_fmle_encoder_publishes_twice_on_one_connection() {
         assert_eq!(p.heard(), results);
         let events = p.say(Body::call("publish", 5.0).null().text(stream).text("record"));
         let [Event::Publish(request)] = &events[..] else { panic!("{events:?}") };
-        assert_eq!((request.kind, request.mode), (PublishKind::Fmle, PublishMode::Record));
+        assert_eq!(request.kind, PublishKind::Fmle);
         assert_eq!(request.name.stream, stream);
         assert_eq!(
             p.heard(),
@@ -416,13 +415,13 @@ fn calls_that_mean_nothing_here_are_answered() {
 }
 
 #[test]
-fn pings_buffer_lengths_and_windows() {
+fn pings_and_windows() {
     let mut p = Peer::connected();
     let mut bytes = Vec::new();
     Control::User(User::PingRequest(77)).write(&mut bytes);
-    Control::User(User::SetBufferLength { stream_id: 1, ms: 300 }).write(&mut bytes);
+    Control::User(User::SetBufferLength { stream_id: 1, ms: 300 }).write(&mut bytes); // of no interest
     Control::WindowAck(100).write(&mut bytes);
-    assert_eq!(p.bytes(&bytes), [Event::BufferLength(300)]);
+    assert_eq!(p.bytes(&bytes), []);
     assert_eq!(p.heard()[0], "User(PingResponse(77))");
     let read = p.s.bytes_read();
     p.send(8, &[0; 60]);
@@ -508,12 +507,19 @@ fn an_idle_player_takes_little_memory() {
 
 #[test]
 fn timeouts_fit_the_states() {
-    let t = Timeouts::default();
-    assert_eq!(t.of(State::Handshake), Some(Timeout::SinceEntered(30_000)));
-    assert_eq!(t.of(State::PublishStart), Some(Timeout::SinceEntered(20_000)));
-    assert_eq!(t.of(State::Publishing), Some(Timeout::SinceMessage(5_000)));
-    assert_eq!(t.of(State::ReadyAgain), Some(Timeout::SinceEntered(180_000)));
-    assert_eq!(t.of(State::Playing), None);
+    let mut s = session();
+    let mut at = |state, timeout| {
+        s.state = state;
+        assert_eq!(s.timeout(), timeout, "{state:?}");
+    };
+    at(State::Handshake, Some(Timeout::SinceEntered(30_000)));
+    at(State::ReadyAgain, Some(Timeout::SinceEntered(180_000)));
+    at(State::Playing, None);
+    s.state = State::PublishAsked;
+    s.accept_publish(LIMITS);
+    assert_eq!(s.timeout(), Some(Timeout::SinceEntered(20_000)));
+    s.state = State::Publishing;
+    assert_eq!(s.timeout(), Some(Timeout::SinceMessage(5_000)));
 }
 
 /// Both ends in memory. `answer` stands for the server's decisions.
@@ -525,10 +531,9 @@ struct Both {
 }
 
 impl Both {
-    fn new(role: Role, keep: Keep) -> Both {
+    fn new(role: Role) -> Both {
         let url = ClientUrl::parse("rtmp://h/live?vhost=v/s?k=1").unwrap();
-        let config = ClientConfig { keep, ..ClientConfig::new(&url, role) };
-        let client = ClientSession::new(Arc::new(config), 5);
+        let client = ClientSession::new(Arc::new(ClientConfig::new(&url, role)), 5);
         Both { client, server: session(), said: Vec::new(), asked: Vec::new() }
     }
 
@@ -542,7 +547,7 @@ impl Both {
             }
             down.append(&mut self.server.take_output());
             self.down(&down);
-            if up.is_empty() && down.is_empty() && !self.client.has_output() {
+            if up.is_empty() && down.is_empty() {
                 return;
             }
         }
@@ -560,7 +565,7 @@ impl Both {
 #[test]
 fn our_client_publishes_to_our_server() {
     for (role, kind) in [(Role::PublishFlash, PublishKind::Flash), (Role::PublishFmle, PublishKind::Fmle)] {
-        let mut both = Both::new(role, Keep::Whole);
+        let mut both = Both::new(role);
         both.run(agree);
         assert_eq!((&both.said[..], both.client.step()), (&[ClientEvent::Ready][..], Step::Ready));
         assert!(
@@ -583,37 +588,27 @@ fn our_client_publishes_to_our_server() {
 
 #[test]
 fn our_client_plays_from_our_server() {
-    for keep in [Keep::Whole, Keep::Head] {
-        let mut both = Both::new(Role::Play, keep);
-        both.run(agree);
-        assert!(matches!(&both.asked[1], Event::Play(r) if r.name.params == "k=1"), "{:?}", both.asked);
-        assert_eq!(both.said.last(), Some(&ClientEvent::Ready));
-        both.said.clear();
-        // The stream core sends media beside the session.
-        let frame = [&b"\x17\x01\0\0\x28"[..], &[7; 70_000]].concat();
-        let mut out = Vec::new();
-        write_message(&mut out, 6, 9, 1, WireTime(40), &[&frame], both.server.chunk_bytes());
-        both.down(&out);
-        match (keep, &both.said[..]) {
-            (Keep::Whole, [ClientEvent::Media(m)]) => {
-                assert_eq!((&m.payload[..], m.time.0), (&frame[..], 40))
-            }
-            (Keep::Head, [ClientEvent::Skimmed(m)]) => {
-                assert_eq!((m.tag.role, m.time.0, m.head.length), (TagRole::Key, 40, 70_005));
-                assert_eq!(m.head.bytes(), &frame[..40]);
-            }
-            (_, other) => panic!("{other:?}"),
-        }
-        both.client.finish();
-        both.run(agree);
-        assert_eq!(both.asked.last(), Some(&Event::StopPlay));
-    }
+    let mut both = Both::new(Role::Play);
+    both.run(agree);
+    assert!(matches!(&both.asked[1], Event::Play(r) if r.name.params == "k=1"), "{:?}", both.asked);
+    assert_eq!(both.said.last(), Some(&ClientEvent::Ready));
+    both.said.clear();
+    // The stream core sends media beside the session.
+    let frame = [&b"\x17\x01\0\0\x28"[..], &[7; 70_000]].concat();
+    let mut out = Vec::new();
+    write_message(&mut out, 6, 9, 1, WireTime(40), &[&frame], both.server.chunk_bytes());
+    both.down(&out);
+    let [ClientEvent::Media(m)] = &both.said[..] else { panic!("{:?}", both.said) };
+    assert_eq!((&m.payload[..], m.time.0), (&frame[..], 40));
+    both.client.finish();
+    both.run(agree);
+    assert_eq!(both.asked.last(), Some(&Event::StopPlay));
 }
 
 #[test]
 fn refusals_reach_the_client() {
     let refused = |role, code: &str, at: fn(&Event) -> bool, how: fn(&mut ServerSession)| {
-        let mut both = Both::new(role, Keep::Whole);
+        let mut both = Both::new(role);
         both.run(|s, event| if at(event) { how(s) } else { agree(s, event) });
         let Some(ClientEvent::Failed(status)) = both.said.last() else { panic!("{:?}", both.said) };
         assert_eq!((&status.code[..], both.client.step()), (code, Step::Failed));
@@ -626,16 +621,7 @@ fn refusals_reach_the_client() {
         refused(Role::Play, "NetConnection.Connect.Rejected", connect, |s| s.refuse(Refusal::Denied("no")));
     assert_eq!((&status.description[..], server.state()), ("no", State::Closed));
     refused(Role::PublishFmle, "NetStream.Publish.BadName", publish, |s| s.refuse(Refusal::Busy));
-    refused(Role::Play, "NetStream.Play.StreamNotFound", play, |s| s.refuse(Refusal::NotFound));
     refused(Role::Play, "NetStream.Play.Failed", play, |s| s.refuse(Refusal::Denied("full")));
-    let (status, mut server) = refused(Role::Play, "NetConnection.Connect.Rejected", play, |s| {
-        s.redirect("rtmp://other/live", "rtmp://other/live/s");
-    });
-    assert_eq!(status.redirect.as_deref(), Some("rtmp://other/live/s"));
-    assert_eq!(server.timeout(), Some(Timeout::SinceEntered(3_000)));
-    let mut bytes = Vec::new();
-    Body::call("onRedirected", 0.0).null().write_command(&mut bytes, 0, 128);
-    assert_eq!(server.read(&mut &bytes[..]), Ok(Some(Event::RedirectSeen)));
 }
 
 proptest! {

@@ -2,7 +2,7 @@
 
 use super::tracks::{Audio, Tracks};
 use super::{Encode, OpenBlock};
-use crate::formats::flv::Codec;
+use crate::formats::codec::Codec;
 use crate::formats::message::{Frame, Kind};
 use crate::stream::prelude::Prelude;
 

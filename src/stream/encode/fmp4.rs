@@ -6,12 +6,13 @@
 
 use super::tracks::{Audio, Tracks, Video};
 use super::{Encode, OpenBlock, Start};
-use crate::formats::flv::{Codec, Role};
+use crate::formats::codec::Codec;
+use crate::formats::flv::Role;
 use crate::formats::message::{Frame, Kind, MediaTime};
 use crate::formats::mp4::boxes::MS_PER_SECOND;
 use crate::formats::mp4::fmp4::{AUDIO_TRACK, Sample, VIDEO_TRACK, write_fragment, write_init};
 use crate::formats::mp4::{AudioEntry, AudioTrack, VideoEntry, VideoTrack};
-use crate::formats::{av1, h264, hevc, opus};
+use crate::formats::{av1, opus};
 use crate::stream::prelude::Prelude;
 
 /// Audio is gathered for this long.
@@ -80,7 +81,7 @@ impl Fmp4 {
 
 impl Encode for Fmp4 {
     fn frame(&mut self, frame: &Frame, prelude: &Prelude, out: &mut OpenBlock) {
-        let coded = matches!(frame.tag.role, Role::Key | Role::Coded) && !frame.tag.multitrack;
+        let coded = frame.tag.role.is_coded() && !frame.tag.multitrack;
         if self.ended || !coded || frame.kind == Kind::Data {
             return; // headers are looked at when a frame comes that they matter for
         }
@@ -288,14 +289,8 @@ impl Described {
 /// `None` if the header does not tell the picture's size.
 fn video_track(video: &Video) -> Option<VideoTrack> {
     let (entry, config, (width, height)) = match video {
-        Video::H264(config, record) => {
-            let sps = h264::Sps::parse(config.sps.first()?).ok()?;
-            (VideoEntry::Avc1, record, (sps.width, sps.height))
-        }
-        Video::Hevc(config, record) => {
-            let sps = hevc::Sps::parse(config.sps()?).ok()?;
-            (VideoEntry::Hvc1, record, (sps.width, sps.height))
-        }
+        Video::H264(config, record) => (VideoEntry::Avc1, record, config.size()?),
+        Video::Hevc(config, record) => (VideoEntry::Hvc1, record, config.size()?),
         Video::Av1(av1::Config { size, .. }, record) => (VideoEntry::Av01, record, (*size)?),
     };
     Some(VideoTrack {

@@ -50,9 +50,16 @@ impl From<LiveFormat> for Format {
 }
 
 impl Format {
-    /// The live path's format that this is; None of RTMP.
-    pub fn live(self) -> Option<LiveFormat> {
-        LiveFormat::ALL.into_iter().find(|live| Format::from(*live) == self)
+    /// A word for the API, the log and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Format::Rtmp { .. } => "rtmp",
+            Format::Flv => "flv",
+            Format::Ts => "ts",
+            Format::Aac => "aac",
+            Format::Mp3 => "mp3",
+            Format::Fmp4 => "mp4",
+        }
     }
 
     /// Whether pictures can be in it; without them nobody waits for a keyframe.

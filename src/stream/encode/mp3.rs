@@ -1,7 +1,8 @@
 //! MP3 frames as they are.
 
 use super::{Encode, OpenBlock};
-use crate::formats::flv::{Codec, Role};
+use crate::formats::codec::Codec;
+use crate::formats::flv::Role;
 use crate::formats::message::{Frame, Kind};
 use crate::stream::prelude::Prelude;
 

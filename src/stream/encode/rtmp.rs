@@ -5,20 +5,8 @@
 
 use super::{Encode, OpenBlock, Start, wire_time};
 use crate::formats::message::{Frame, Kind, WireTime};
-use crate::rtmp::chunk::writer::write_message;
+use crate::rtmp::chunk::{STREAM_ID, csid, writer::write_message};
 use crate::stream::prelude::Prelude;
-
-/// Message stream that media is sent on: SRS gives each connection one stream, number 1.
-const MESSAGE_STREAM: u32 = 1;
-
-/// The chunk stream of a kind, as SRS chooses them: metadata 4, video 6, audio 7.
-const fn chunk_stream(kind: Kind) -> u32 {
-    match kind {
-        Kind::Data => 4,
-        Kind::Video => 6,
-        Kind::Audio => 7,
-    }
-}
 
 /// Encodes for players with one chunk size.
 #[derive(Debug)]
@@ -34,7 +22,7 @@ impl Rtmp {
 }
 
 fn write(out: &mut Vec<u8>, kind: Kind, time: WireTime, payload: &[u8], chunk_bytes: u32) {
-    write_message(out, chunk_stream(kind), kind.type_id(), MESSAGE_STREAM, time, &[payload], chunk_bytes);
+    write_message(out, csid::of(kind), kind.type_id(), STREAM_ID, time, &[payload], chunk_bytes);
 }
 
 impl Encode for Rtmp {

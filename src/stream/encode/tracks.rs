@@ -1,10 +1,10 @@
 //! The main video and audio track of a stream, as far as formats other than FLV and RTMP can carry them:
 //! parsed from the prelude once per change.
 
-use crate::formats::flv::{Codec, Role};
+use crate::formats::codec::Codec;
 use crate::formats::message::{Frame, Kind};
 use crate::formats::{aac, av1, h264, hevc, mp3, opus};
-use crate::stream::prelude::{Header, Prelude};
+use crate::stream::prelude::Prelude;
 
 /// A video track whose sequence header could be read.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,8 +64,7 @@ impl Tracks {
     /// The tracks that a prelude describes.
     pub fn of(prelude: &Prelude) -> Tracks {
         let header = |kind| {
-            let main = |h: &&Header| h.kind == kind && !h.tag.multitrack;
-            let header = prelude.headers.iter().find(main)?;
+            let header = prelude.header(kind)?;
             Some((header.tag.codec, header.payload.get(header.tag.body_at..)?))
         };
         let video = header(Kind::Video).and_then(|(codec, body)| match codec {
@@ -99,7 +98,7 @@ impl Tracks {
             Kind::Audio => self.audio.as_ref().map(Audio::codec),
             Kind::Data => None,
         };
-        let coded = matches!(frame.tag.role, Role::Key | Role::Coded) && !frame.tag.multitrack;
+        let coded = frame.tag.role.is_coded() && !frame.tag.multitrack;
         coded && codec == Some(frame.tag.codec) && !frame.body().is_empty()
     }
 }

@@ -18,7 +18,7 @@ pub(super) fn caught<R>(step: impl FnOnce() -> R) -> Option<R> {
 /// What a post's handler works on, and what its sender is told if that panics.
 pub(super) enum Charge {
     /// A stream owned here.
-    Stream { key: StreamKey, answer: Option<Post> },
+    Origin { key: StreamKey, answer: Option<Post> },
     /// A feed of this shard, by its place in the table.
     Feed(usize),
 }
@@ -50,14 +50,14 @@ impl<W: Wire> Hub<W> {
             }
             Post::Granted { .. } | Post::Revoked { .. } | Post::MediaCredit { .. } => return None,
         };
-        Some(Charge::Stream { key: Arc::clone(key), answer })
+        Some(Charge::Origin { key: Arc::clone(key), answer })
     }
 
     /// The handler of a post from `from` panicked.
     pub(super) fn fail(&mut self, from: u16, charge: Charge) {
         match charge {
-            Charge::Stream { key, answer } => {
-                self.fail_stream(&key);
+            Charge::Origin { key, answer } => {
+                self.fail_origin(&key);
                 if let Some(answer) = answer {
                     self.post(from, answer);
                 }
@@ -67,13 +67,13 @@ impl<W: Wire> Hub<W> {
     }
 
     /// A stream panicked: it is forgotten, and all that belongs to it is closed.
-    pub(super) fn fail_stream(&mut self, key: &StreamKey) {
+    pub(super) fn fail_origin(&mut self, key: &StreamKey) {
         self.panics += 1;
         log::error!("shard {}: stream {key} panicked; it was ended, the shard goes on", self.me);
         self.scratch.clear();
-        let Some(at) = self.stream_at.remove(key) else { return };
-        let gone = self.streams.remove(at);
-        self.busy_streams.retain(|busy| *busy != at);
+        let Some(at) = self.origin_at.remove(key) else { return };
+        let gone = self.origins.remove(at);
+        self.busy_origins.retain(|busy| *busy != at);
         if let Some(publisher) = gone.publisher() {
             let post = Post::Revoked { source: publisher.source, reason: CloseReason::Panic };
             self.post(publisher.shard, post);
@@ -103,9 +103,53 @@ impl<W: Wire> Hub<W> {
     pub(super) fn retire_feed(&mut self, at: usize) {
         let Some(feed) = self.feeds.get_mut(at) else { return };
         let place = (Arc::clone(&feed.key), feed.format);
+        feed.retired = true;
         feed.close_all(CloseReason::Panic);
         if self.feed_at.get(&place) == Some(&at) {
             self.feed_at.remove(&place);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats::message::{Kind, Message, WireTime};
+    use crate::stream::settings::Settings;
+    use crate::stream::testing::{CountingWire, RTMP, VIDEO_HEADER, count};
+    use crate::stream::viewer::Wanted;
+    use bytes::Bytes;
+
+    #[test]
+    fn a_feed_that_panicked_is_not_stepped_again() {
+        static BIG_KEY: [u8; 200_000] = {
+            let mut key = [0; 200_000];
+            (key[0], key[1]) = (0x17, 1);
+            key
+        };
+        let seeds = ahash::RandomState::with_seeds(1, 2, 3, 4);
+        let mut hub: Hub<CountingWire> = Hub::new(0, |_| 0, seeds);
+        let (key, settings): (StreamKey, _) = ("v/app/s".into(), Arc::new(Settings::default()));
+        let wire = CountingWire::default();
+        let viewer = hub.join(&key, RTMP, &settings, wire.clone(), Wanted::default());
+        let source = hub.publish(&key, 1, &settings);
+        hub.turn(0, 0);
+        let message =
+            |payload| Message { kind: Kind::Video, time: WireTime(0), payload: Bytes::from_static(payload) };
+        hub.media(source, vec![message(VIDEO_HEADER), message(&BIG_KEY)]);
+        hub.turn(0, 0);
+        hub.turn(40, 0);
+        assert!(count(&wire.0.borrow().bytes, &BIG_KEY[..2]) > 0);
+        // Of so fast a stream more may wait in the kernel: the sweep says so to the connection, which panics.
+        wire.0.borrow_mut().panics = true;
+        for now_ms in [250, 500, 750] {
+            hub.sweep(now_ms);
+            hub.wake(viewer);
+            hub.turn(now_ms, 0);
+        }
+        assert_eq!(hub.panics(), 1);
+        assert_eq!(wire.0.borrow().closed, Some(CloseReason::Panic));
+        hub.leave(viewer);
+        assert!(hub.feeds.is_empty());
     }
 }

@@ -183,7 +183,7 @@ proptest! {
             if republish == Some(n) {
                 timeline.republish(jitter);
             }
-            let before = timeline.last().map_or(0, |t| t.0);
+            let before = timeline.last.unwrap_or(0);
             let (kind, role) = what(code);
             let out = timeline.place(kind, role, WireTime(wire), now).0;
             prop_assert!(out >= floor[kind as usize]);

@@ -1,15 +1,14 @@
 //! One view of many shards' snapshots, in an order that depends on names only.
 
-use super::snapshot::{
-    ClientSnapshot, FeedSnapshot, IdStyle, ShardSnapshot, StreamSnapshot, VhostSnapshot, stream_id,
-};
+use super::ids::{IdStyle, stream_id};
+use super::snapshot::{ClientSnapshot, FeedSnapshot, ShardSnapshot, StreamSnapshot, VhostSnapshot};
 use std::collections::BTreeMap;
 
 /// A stream with its feeds on all shards.
 #[derive(Debug)]
-pub(super) struct Stream<'a> {
+pub(crate) struct Stream<'a> {
     pub(super) owner: u16,
-    pub(super) stream: &'a StreamSnapshot,
+    pub(crate) stream: &'a StreamSnapshot,
     /// By shard.
     pub(super) feeds: Vec<(u16, &'a FeedSnapshot)>,
 }
@@ -19,12 +18,12 @@ impl Stream<'_> {
         stream_id(&self.stream.vhost, &self.stream.app, &self.stream.name, style)
     }
 
-    pub(super) fn viewers(&self) -> u64 {
+    pub(crate) fn viewers(&self) -> u64 {
         self.feeds.iter().map(|(_, feed)| u64::from(feed.viewers)).sum()
     }
 
     pub(super) fn send_bytes(&self) -> u64 {
-        self.feeds.iter().map(|(_, feed)| feed.send_bytes).sum()
+        self.stream.past_send_bytes + self.feeds.iter().map(|(_, feed)| feed.send_bytes).sum::<u64>()
     }
 
     pub(super) fn send_kbps_30s(&self) -> u64 {
@@ -42,7 +41,7 @@ impl Stream<'_> {
 }
 
 /// All streams by vhost, app and name. Feeds of a stream whose owner did not answer are left out with it.
-pub(super) fn streams(shards: &[ShardSnapshot]) -> Vec<Stream<'_>> {
+pub(crate) fn streams(shards: &[ShardSnapshot]) -> Vec<Stream<'_>> {
     let mut all: BTreeMap<(&str, &str, &str), Stream<'_>> = BTreeMap::new();
     for shard in shards {
         for stream in &shard.streams {

@@ -1,10 +1,11 @@
 //! `/metrics`: SRS 5's names first, then per shard and per stream what only we have.
 
-use super::snapshot::ShardSnapshot;
+use super::snapshot::{FeedSnapshot, ShardSnapshot};
 use super::{ApiContext, merge};
 use crate::stats::prometheus::{Exposition, Kind, Value};
-use crate::stats::rates::{LAG_BOUNDS_MS, LagHistogram};
+use crate::stats::rates::LAG_BOUNDS_MS;
 use crate::stats::reason::{DropReason, Reason, Tally};
+use crate::stream::encode::Format;
 
 /// Renders the text. `unanswered` shards are told, so that sums which lack them can be known as such.
 pub(super) fn render(context: &ApiContext<'_>, shards: &[ShardSnapshot], unanswered: &[u16]) -> String {
@@ -39,7 +40,7 @@ fn srs_families(out: &mut Exposition, context: &ApiContext<'_>, shards: &[ShardS
         ("server", context.server_id),
         ("service", context.service_id),
         ("pid", &pid),
-        ("build_date", process.build_date.as_str()),
+        ("build_date", ""),
         ("major", &major),
         ("version", &version),
         ("code", crate::SIGNATURE),
@@ -185,35 +186,32 @@ fn stream_families(out: &mut Exposition, shards: &[ShardSnapshot]) {
             family.sample(&[vhost, app, name, ("owner", owner)], value);
         }
     }
+    viewers_families(out, &streams);
+}
+
+/// What is counted where the viewers are, per shard and format and not summed up: a feed's counters go with its last
+/// viewer, and a sum over the others would fall, which a counter must not.
+fn viewers_families(out: &mut Exposition, streams: &[merge::Stream<'_>]) {
+    let mut feeds = Vec::new();
+    for stream in streams {
+        feeds.extend(stream.feeds.iter().map(|(shard, feed)| FeedLabels::of(*shard, feed)));
+    }
     let mut family = out.family("srs_stream_viewers", Kind::Gauge, "Viewers, per shard and format.");
-    for (at, stream) in streams.iter().enumerate() {
-        let Some([vhost, app, name]) = labels(at) else { continue };
-        for (shard, feed) in &stream.feeds {
-            let shard = shard.to_string();
-            family.sample(
-                &[vhost, app, name, ("shard", &shard), ("format", feed.format.as_str())],
-                feed.viewers,
-            );
-        }
+    for of in &feeds {
+        family.sample(&of.labels(None), of.feed.viewers);
     }
     let mut family = out.family("srs_stream_send_bytes_total", Kind::Counter, "Bytes sent to viewers.");
-    for (at, stream) in streams.iter().enumerate() {
-        let Some(labels) = labels(at) else { continue };
-        family.sample(&labels, stream.send_bytes());
+    for of in &feeds {
+        family.sample(&of.labels(None), of.feed.send_bytes);
     }
     let mut family = out.family(
         "srs_stream_drops_total",
         Kind::Counter,
         "Media dropped, by reason; reasons that never were are left out.",
     );
-    for (at, stream) in streams.iter().enumerate() {
-        let Some([vhost, app, name]) = labels(at) else { continue };
-        for &reason in DropReason::ALL {
-            let count = stream.feeds.iter().map(|(_, f)| f.drops.count(reason)).sum::<u64>()
-                + stream.stream.drops.count(reason);
-            if count > 0 {
-                family.sample(&[vhost, app, name, ("reason", reason.as_str())], count);
-            }
+    for of in &feeds {
+        for (reason, count) in of.feed.drops.iter().filter(|(_, count)| *count > 0) {
+            family.sample(&of.labels(Some(reason)), count);
         }
     }
     let mut family = out.family(
@@ -221,12 +219,41 @@ fn stream_families(out: &mut Exposition, shards: &[ShardSnapshot]) {
         Kind::Histogram,
         "How far viewers are behind live, observed regularly for each.",
     );
-    for (at, stream) in streams.iter().enumerate() {
-        let Some(labels) = labels(at) else { continue };
-        let mut lag = LagHistogram::default();
-        stream.feeds.iter().for_each(|(_, feed)| lag.merge(&feed.lag));
-        let bounds = LAG_BOUNDS_MS.iter().map(|&ms| seconds(ms.into()));
-        family.histogram(&labels, bounds, lag.buckets(), seconds(lag.sum_ms()));
+    for of in &feeds {
+        let (bounds, lag) = (LAG_BOUNDS_MS.iter().map(|&ms| seconds(ms.into())), &of.feed.lag);
+        family.histogram(&of.labels(None), bounds, lag.buckets(), seconds(lag.sum_ms()));
+    }
+}
+
+/// A feed with those of its labels that have to be made.
+struct FeedLabels<'a> {
+    feed: &'a FeedSnapshot,
+    shard: String,
+    /// RTMP only: each chunk size is a feed of its own.
+    chunk_size: Option<String>,
+}
+
+impl<'a> FeedLabels<'a> {
+    fn of(shard: u16, feed: &'a FeedSnapshot) -> FeedLabels<'a> {
+        let chunk_size = match feed.format {
+            Format::Rtmp { chunk_bytes } => Some(chunk_bytes.to_string()),
+            _ => None,
+        };
+        FeedLabels { feed, shard: shard.to_string(), chunk_size }
+    }
+
+    fn labels(&self, reason: Option<DropReason>) -> Vec<(&str, &str)> {
+        let FeedSnapshot { vhost, app, stream, format, .. } = self.feed;
+        let mut labels: Vec<(&str, &str)> = vec![
+            ("vhost", vhost),
+            ("app", app),
+            ("stream", stream),
+            ("shard", &self.shard),
+            ("format", format.as_str()),
+        ];
+        labels.extend(self.chunk_size.as_deref().map(|size| ("chunk_size", size)));
+        labels.extend(reason.map(|reason| ("reason", reason.as_str())));
+        labels
     }
 }
 

@@ -4,9 +4,11 @@
 //! [`finish`], or a [`Kick`] for [`kicked`]. Answers carry HTTP 200 and a `code`, as SRS's do; of SRS's API are
 //! left out, until control brings them: `raw`, `clusters` and authentication.
 
+pub mod ids;
 pub mod json;
-mod merge;
+pub(crate) mod merge;
 mod metrics;
+mod mux;
 mod objects;
 mod pages;
 pub mod snapshot;
@@ -15,9 +17,10 @@ use crate::http::request::{Method, Request};
 use crate::http::response::Response;
 use crate::stats::prometheus;
 use crate::stats::system::Report;
-use crate::web::router::{Found, Mux};
+use ids::{ClientId, IdStyle};
 use json::Object;
-use snapshot::{ClientId, IdStyle, ShardSnapshot, Wanted, WantedClients};
+use mux::{Found, Mux};
+use snapshot::{ShardSnapshot, Wanted, WantedClients};
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
@@ -31,7 +34,6 @@ mod code {
     pub(super) const TEST: u32 = 100;
     pub(super) const FORBIDDEN: u32 = 403;
     pub(super) const UNANSWERED: u32 = 503;
-    pub(super) const EXPORTER_DISABLED: u32 = 1090;
     pub(super) const VHOST_NOT_FOUND: u32 = 2014;
     pub(super) const STREAM_NOT_FOUND: u32 = 2048;
     pub(super) const CLIENT_NOT_FOUND: u32 = 2049;
@@ -48,8 +50,6 @@ pub struct ApiContext<'a> {
     pub crossdomain: bool,
     /// `http_api.string_ids`.
     pub id_style: IdStyle,
-    /// Whether `/metrics` is on.
-    pub exporter: bool,
     /// Configured vhosts.
     pub vhosts: &'a [VhostInfo],
     /// This process.
@@ -67,8 +67,6 @@ pub struct VhostInfo {
     pub name: String,
     /// Whether it is enabled.
     pub enabled: bool,
-    /// `hls_fragment` in seconds, if HLS is enabled.
-    pub hls_fragment_s: Option<f64>,
 }
 
 /// What does not change while the process runs.
@@ -84,10 +82,6 @@ pub struct ProcessInfo {
     pub cwd: String,
     /// Wall clock at start, ms since 1970.
     pub started_ms: u64,
-    /// When it was built, as text.
-    pub build_date: String,
-    /// With which options.
-    pub build_options: String,
     /// Labels `sysname`, `nodename`, `release`, `version`, `machine`.
     pub uname: Vec<(&'static str, String)>,
 }
@@ -164,9 +158,7 @@ pub fn route(request: &Request, peer: IpAddr, context: &ApiContext<'_>) -> ApiCa
     let (endpoint, rest) = match ENDPOINTS.find(&request.path) {
         Found::Handler(endpoint, rest) => (*endpoint, rest),
         Found::Redirect(path) => {
-            let raw = &request.query.raw;
-            let to = if raw.is_empty() { path } else { format!("{path}?{raw}") };
-            return ApiCall::Answer(Response::redirect(302, to));
+            return ApiCall::Answer(Response::redirect(302, request.query.after(&path)));
         }
         Found::Nothing => return ApiCall::Answer(Response::text(404)),
     };
@@ -196,8 +188,7 @@ pub fn route(request: &Request, peer: IpAddr, context: &ApiContext<'_>) -> ApiCa
         Endpoint::Errors => answer(Object::new().with("code", code::TEST)),
         Endpoint::Redirects => ApiCall::Answer(Response::redirect(301, "/api/v1/tests/errors")),
         Endpoint::Summaries => query(What::Summaries),
-        Endpoint::Metrics if context.exporter => query(What::Metrics),
-        Endpoint::Metrics => answer(Object::new().with("code", code::EXPORTER_DISABLED)),
+        Endpoint::Metrics => query(What::Metrics),
         Endpoint::Vhosts | Endpoint::Streams if !reads(method) => ApiCall::Answer(Response::text(405)),
         Endpoint::Vhosts if rest.is_empty() => query(What::Vhosts),
         Endpoint::Vhosts => query(What::Vhost(rest.to_owned())),

@@ -1,11 +1,10 @@
 //! Vhosts, streams and clients as JSON objects: SRS's members first, then ours.
 
 use super::ApiContext;
+use super::ids::{ClientId, IdStyle, stream_id, vhost_id};
 use super::json::{Json, Object};
 use super::merge;
-use super::snapshot::{
-    AudioInfo, ClientId, ClientSnapshot, IdStyle, ShardSnapshot, VideoInfo, stream_id, vhost_id,
-};
+use super::snapshot::{AudioInfo, ClientSnapshot, ShardSnapshot, VideoInfo};
 use crate::config::schema::DEFAULT_VHOST;
 
 /// All vhosts that had traffic, or the one with this id.
@@ -20,11 +19,6 @@ pub(super) fn vhosts(
             return None;
         }
         let config = context.vhosts.iter().find(|v| v.name == name);
-        let fragment = config.and_then(|v| v.hls_fragment_s);
-        let mut hls = Object::new().with("enabled", fragment.is_some());
-        if let Some(fragment_s) = fragment {
-            hls.push("fragment", fragment_s);
-        }
         let traffic = &vhost.traffic;
         let object = Object::new()
             .with("id", id)
@@ -35,7 +29,7 @@ pub(super) fn vhosts(
             .with("send_bytes", traffic.send_bytes)
             .with("recv_bytes", traffic.recv_bytes)
             .with("kbps", kbps(traffic.recv_kbps_30s.into(), traffic.send_kbps_30s.into()))
-            .with("hls", hls);
+            .with("hls", Object::new().with("enabled", false));
         Some(object)
     };
     merge::vhosts(shards).into_iter().filter_map(object).collect()

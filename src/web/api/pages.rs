@@ -1,8 +1,9 @@
 //! Answers about the server and the machine.
 
 use super::ApiContext;
+use super::ids::IdStyle;
 use super::json::{Json, Object};
-use super::snapshot::{IdStyle, ShardSnapshot};
+use super::snapshot::ShardSnapshot;
 use crate::http::request::Request;
 use crate::stats::system::SELF_STAT_FIELDS;
 
@@ -85,13 +86,13 @@ const FEATURES: [(&str, bool); 15] = [
 ];
 
 pub(super) fn features(context: &ApiContext<'_>, _: &Request) -> Object {
-    let process = context.process;
     let features = FEATURES.iter().fold(Object::new(), |object, &(name, on)| object.with(name, on));
     let object = Object::new()
-        .with("options", process.build_options.as_str())
-        .with("options2", process.build_options.as_str())
-        .with("build", process.build_date.as_str())
-        .with("build2", process.build_date.as_str())
+        // Members of SRS's answer: how its configure script was called, and when.
+        .with("options", "")
+        .with("options2", "")
+        .with("build", "")
+        .with("build2", "")
         .with("features", features);
     data(context, object)
 }
@@ -106,10 +107,8 @@ pub(super) fn test_request(context: &ApiContext<'_>, request: &Request) -> Objec
         .iter()
         .filter(|(name, _)| !secret(name))
         .fold(Object::new(), |object, (name, value)| object.with(name.to_owned(), value));
-    let raw = &request.query.raw;
-    let uri = if raw.is_empty() { request.path.clone() } else { format!("{}?{raw}", request.path) };
     let object = Object::new()
-        .with("uri", uri)
+        .with("uri", request.query.after(&request.path))
         .with("path", request.path.as_str())
         .with("METHOD", request.method.as_str())
         .with("headers", headers)

@@ -1,12 +1,15 @@
+use super::ids::*;
 use super::snapshot::*;
 use super::*;
-use crate::config::mount::LiveFormat;
 use crate::config::schema::DEFAULT_VHOST;
 use crate::http::request::{Event, Parser};
 use crate::stats::rates::LagHistogram;
-use crate::stats::reason::{CloseReason, DropReason, Tally};
+use crate::stats::reason::{CloseReason, DropReason};
 use crate::stats::system::{ProcTexts, Sample};
+use crate::stream::encode::Format;
+use crate::stream::feed::FeedCounters;
 
+const RTMP: Format = Format::Rtmp { chunk_bytes: 60_000 };
 const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 fn request(line: &str, headers: &str) -> Request {
@@ -31,15 +34,13 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
-        let vhosts = vec![VhostInfo { name: DEFAULT_VHOST.into(), enabled: true, hls_fragment_s: Some(2.5) }];
+        let vhosts = vec![VhostInfo { name: DEFAULT_VHOST.into(), enabled: true }];
         let process = ProcessInfo {
             pid: 7,
             ppid: 1,
             argv: "./srs-shard -c \"x\"".into(),
             cwd: "/srv".into(),
             started_ms: 1000,
-            build_date: "2024-01-02".into(),
-            build_options: "release".into(),
             uname: vec![("sysname", "Linux".into())],
         };
         let mut system = Report::default();
@@ -64,7 +65,6 @@ impl Fixture {
             service_id: "abcdefgh",
             crossdomain: true,
             id_style: self.id_style,
-            exporter: true,
             vhosts: &self.vhosts,
             process: &self.process,
             system: &self.system,
@@ -106,7 +106,7 @@ fn client(id: u64, kind: ClientKind) -> ClientSnapshot {
         swf_url: String::new(),
         tc_url: "rtmp://h/live".into(),
         kind,
-        format: (!kind.is_publish()).then_some(FeedFormat::Rtmp),
+        format: (!kind.is_publish()).then_some(RTMP),
         alive_ms: 1234,
         send_bytes: 10,
         recv_bytes: 20,
@@ -119,12 +119,11 @@ fn client(id: u64, kind: ClientKind) -> ClientSnapshot {
     }
 }
 
-fn feed(viewers: u32, format: FeedFormat) -> FeedSnapshot {
+fn feed(viewers: u32, format: Format) -> FeedSnapshot {
     let mut lag = LagHistogram::default();
     lag.observe(40);
     lag.observe(400);
-    let mut drops = Tally::default();
-    drops.add(DropReason::QueueLength);
+    let counters = FeedCounters { gaps: 1, dropped_units: 5, trimmed: 2, ..FeedCounters::default() };
     FeedSnapshot {
         vhost: DEFAULT_VHOST.into(),
         app: "live".into(),
@@ -134,7 +133,7 @@ fn feed(viewers: u32, format: FeedFormat) -> FeedSnapshot {
         send_bytes: 100,
         send_kbps_30s: 8,
         lag,
-        drops,
+        drops: counters.drops(),
     }
 }
 
@@ -147,9 +146,6 @@ fn shards() -> Vec<(u16, Result<ShardSnapshot, ()>)> {
         send_kbps_30s: 3,
         recv_kbps_30s: 4,
     };
-    let mut drops = Tally::default();
-    drops.add_many(DropReason::QueueLength, 4);
-    drops.add(DropReason::FeedTrimmed);
     let stream = StreamSnapshot {
         vhost: DEFAULT_VHOST.into(),
         app: "live".into(),
@@ -157,6 +153,7 @@ fn shards() -> Vec<(u16, Result<ShardSnapshot, ()>)> {
         publisher: Some(PublisherSnapshot { client: ClientId(20), tc_url: "rtmp://h/live".into() }),
         frames: 25,
         recv_bytes: 50,
+        past_send_bytes: 1_000,
         recv_kbps_30s: 4,
         bitrate_kbps: 250,
         fps: 25.0,
@@ -164,7 +161,6 @@ fn shards() -> Vec<(u16, Result<ShardSnapshot, ()>)> {
         since_ms: 7000,
         codecs: "avc1.64001f,mp4a.40.2".into(),
         keyframe_age_ms: Some(100),
-        drops,
         video: Some(VideoInfo {
             codec: "H264",
             profile: "High",
@@ -188,7 +184,7 @@ fn shards() -> Vec<(u16, Result<ShardSnapshot, ()>)> {
     let zero = ShardSnapshot {
         shard: 0,
         vhosts: vec![vhost.clone()],
-        feeds: vec![feed(3, FeedFormat::Rtmp)],
+        feeds: vec![feed(3, RTMP)],
         clients: vec![client(22, ClientKind::Play), client(20, ClientKind::FmlePublish)],
         counters: counters.clone(),
         ..Default::default()
@@ -197,7 +193,7 @@ fn shards() -> Vec<(u16, Result<ShardSnapshot, ()>)> {
         shard: 1,
         vhosts: vec![vhost],
         streams: vec![stream],
-        feeds: vec![feed(1, FeedFormat::Rtmp), feed(1, FeedFormat::Http(LiveFormat::Flv))],
+        feeds: vec![feed(1, RTMP), feed(2, Format::Rtmp { chunk_bytes: 4_096 }), feed(1, Format::Flv)],
         clients: vec![client(21, ClientKind::Play)],
         counters,
     };
@@ -212,11 +208,11 @@ fn a_stream_is_merged_over_shards() {
         (vhost_id(DEFAULT_VHOST, IdStyle::Numeric), stream_id(DEFAULT_VHOST, "live", "a", IdStyle::Numeric));
     let stream = format!(
         "{{\"id\":\"{sid}\",\"name\":\"a\",\"vhost\":\"{vid}\",\"app\":\"live\",\"tcUrl\":\"rtmp://h/live\",\"url\":\"/live/a\",\
-         \"live_ms\":61500,\"clients\":6,\"frames\":25,\"send_bytes\":300,\"recv_bytes\":50,\
-         \"kbps\":{{\"recv_30s\":4,\"send_30s\":24}},\"publish\":{{\"active\":true,\"cid\":\"20\"}},\
+         \"live_ms\":61500,\"clients\":8,\"frames\":25,\"send_bytes\":1400,\"recv_bytes\":50,\
+         \"kbps\":{{\"recv_30s\":4,\"send_30s\":32}},\"publish\":{{\"active\":true,\"cid\":\"20\"}},\
          \"video\":{{\"codec\":\"H264\",\"profile\":\"High\",\"level\":\"3.1\",\"width\":1280,\"height\":720}},\
          \"audio\":{{\"codec\":\"AAC\",\"sample_rate\":44100,\"channel\":2,\"profile\":\"LC\"}},\
-         \"owner\":1,\"shards\":[{{\"shard\":0,\"viewers\":3}},{{\"shard\":1,\"viewers\":2}}],\
+         \"owner\":1,\"shards\":[{{\"shard\":0,\"viewers\":3}},{{\"shard\":1,\"viewers\":4}}],\
          \"bitrate_kbps\":250,\"fps\":25.00,\"gop_ms\":2000,\"keyframe_age_ms\":100}}"
     );
     let list = f.asked("/api/v1/streams/", shards());
@@ -230,9 +226,9 @@ fn vhosts_add_up() {
     let f = Fixture::new();
     let vid = vhost_id(DEFAULT_VHOST, IdStyle::Numeric);
     let vhost = format!(
-        "{{\"id\":\"{vid}\",\"name\":\"__defaultVhost__\",\"enabled\":true,\"clients\":6,\"streams\":1,\
+        "{{\"id\":\"{vid}\",\"name\":\"__defaultVhost__\",\"enabled\":true,\"clients\":8,\"streams\":1,\
          \"send_bytes\":600,\"recv_bytes\":100,\"kbps\":{{\"recv_30s\":8,\"send_30s\":6}},\
-         \"hls\":{{\"enabled\":true,\"fragment\":2.50}}}}"
+         \"hls\":{{\"enabled\":false}}}}"
     );
     let expected = format!("{{\"code\":0,\"server\":\"vid-7-3\",\"vhosts\":[{vhost}]}}");
     assert_eq!(f.asked("/api/v1/vhosts/", shards()), expected);
@@ -371,10 +367,7 @@ fn pages_about_the_server() {
     assert_eq!(body("/api/v1/versions/"), index);
     let version = r#""data":{"major":3,"minor":0,"revision":170,"version":"3.0.170","software":"srs-shard/"#;
     assert!(body("/api/v1/versions").starts_with(&format!("{start}{version}")));
-    assert!(
-        body("/api/v1/features")
-            .contains(r#""build":"2024-01-02","build2":"2024-01-02","features":{"ssl":false,"#)
-    );
+    assert!(body("/api/v1/features").contains(r#""build":"","build2":"","features":{"ssl":false,"#));
     assert!(body("/api/v1/authors").contains(r#""license":"The MIT License (MIT)","#));
     assert_eq!(body("/api/v1/tests/errors"), r#"{"code":100}"#);
     let redirect = f.answer(&get("/api/v1/tests/redirects"));
@@ -454,13 +447,12 @@ fn wrong_verbs_and_paths() {
     assert_eq!(redirect.status, 302);
     assert_eq!(redirect.fields, [("Location", "/api/v1/streams/?start=1&x=%0d%0a".into())]);
     assert!(matches!(f.route(&request("HEAD /api/v1/streams/", "Host: h\r\n")), ApiCall::Snapshot(_)));
-    let closed = ApiContext { crossdomain: false, exporter: false, ..f.context() };
+    let closed = ApiContext { crossdomain: false, ..f.context() };
     let answer = |line| match route(&request(line, "Host: h\r\n"), LOCAL, &closed) {
         ApiCall::Answer(response) => (response.status, text(&response)),
         other => panic!("{other:?}"),
     };
     assert_eq!(answer("OPTIONS /api/v1/streams/").0, 405);
-    assert_eq!(answer("GET /metrics"), (200, r#"{"code":1090}"#.into()));
 }
 
 #[test]
@@ -566,18 +558,22 @@ fn metrics_line_by_line() {
         "srs_stream_bitrate_bits{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",owner=\"1\"} 250000",
         "srs_stream_fps{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",owner=\"1\"} 25",
         "srs_stream_gop_seconds{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",owner=\"1\"} 2",
-        "srs_stream_viewers{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",shard=\"0\",format=\"rtmp\"} 3",
+        "srs_stream_viewers{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",shard=\"0\",format=\"rtmp\",chunk_size=\"60000\"} 3",
+        "srs_stream_viewers{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",shard=\"1\",format=\"rtmp\",chunk_size=\"60000\"} 1",
+        "srs_stream_viewers{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",shard=\"1\",format=\"rtmp\",chunk_size=\"4096\"} 2",
         "srs_stream_viewers{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",shard=\"1\",format=\"flv\"} 1",
         "srs_stream_keyframe_age_seconds{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",owner=\"1\"} 0.1",
-        "srs_stream_drops_total{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",reason=\"queue_length\"} 7",
-        "srs_stream_drops_total{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",reason=\"feed_trimmed\"} 1",
-        "srs_stream_send_bytes_total{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\"} 300",
+        "srs_stream_drops_total{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",shard=\"0\",format=\"rtmp\",chunk_size=\"60000\",reason=\"queue_length\"} 5",
+        "srs_stream_drops_total{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",shard=\"0\",format=\"rtmp\",chunk_size=\"60000\",reason=\"feed_trimmed\"} 2",
+        "srs_stream_drops_total{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",shard=\"0\",format=\"rtmp\",chunk_size=\"60000\",reason=\"edge_lagged\"} 1",
+        "srs_stream_drops_total{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",shard=\"1\",format=\"flv\",reason=\"edge_lagged\"} 1",
+        "srs_stream_send_bytes_total{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",shard=\"1\",format=\"flv\"} 100",
         "# TYPE srs_stream_viewer_lag_seconds histogram",
-        "srs_stream_viewer_lag_seconds_bucket{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",le=\"0.04\"} 3",
-        "srs_stream_viewer_lag_seconds_bucket{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",le=\"0.7\"} 6",
-        "srs_stream_viewer_lag_seconds_bucket{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",le=\"+Inf\"} 6",
-        "srs_stream_viewer_lag_seconds_sum{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\"} 1.32",
-        "srs_stream_viewer_lag_seconds_count{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\"} 6",
+        "srs_stream_viewer_lag_seconds_bucket{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",shard=\"1\",format=\"flv\",le=\"0.04\"} 1",
+        "srs_stream_viewer_lag_seconds_bucket{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",shard=\"1\",format=\"flv\",le=\"0.7\"} 2",
+        "srs_stream_viewer_lag_seconds_bucket{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",shard=\"1\",format=\"flv\",le=\"+Inf\"} 2",
+        "srs_stream_viewer_lag_seconds_sum{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",shard=\"1\",format=\"flv\"} 0.44",
+        "srs_stream_viewer_lag_seconds_count{vhost=\"__defaultVhost__\",app=\"live\",stream=\"a\",shard=\"1\",format=\"flv\"} 2",
     ] {
         assert_eq!(lines.iter().filter(|line| **line == expected).count(), 1, "{expected}\n{body}");
     }

@@ -50,7 +50,7 @@ impl World {
         // A block gathers at most what an interval, or a stall, brings; its window bounds what is posted.
         for (at, shard) in self.shards.iter().enumerate() {
             let feeds = shard.hub.feeds().map(|feed| feed.log());
-            let outputs = shard.hub.streams().flat_map(|stream| stream.outputs()).map(|output| &output.log);
+            let outputs = shard.hub.origins().flat_map(|origin| origin.outputs()).map(|output| &output.log);
             for log in feeds.chain(outputs) {
                 let block = log.blocks().iter().map(|block| block.bytes.len()).max().unwrap_or(0);
                 if log.bytes() > max + block {
@@ -66,7 +66,7 @@ impl World {
             self.check_claims(n);
             let key = &self.streams[n].key;
             let live = |s: &&Session| s.stream == n && s.state == State::Live;
-            let owned = self.shards[self.streams[n].owner].hub.stream(key).and_then(|s| s.publisher());
+            let owned = self.shards[self.streams[n].owner].hub.origin(key).and_then(|s| s.publisher());
             for session in self.sessions.iter().filter(live) {
                 let nonce = session.script.nonce();
                 if owned.is_none_or(|publisher| publisher.client != u64::from(nonce)) {

@@ -3,7 +3,7 @@ use crate::rtmp::chunk::writer::{basic_header, write_message};
 use proptest::prelude::*;
 
 fn reader() -> ChunkReader {
-    ChunkReader::new(Limits::default(), Keep::Whole)
+    ChunkReader::new(Limits::default())
 }
 
 fn read_all(r: &mut ChunkReader, mut input: &[u8]) -> Result<Vec<RawMessage>, ChunkError> {
@@ -16,10 +16,7 @@ fn read_all(r: &mut ChunkReader, mut input: &[u8]) -> Result<Vec<RawMessage>, Ch
 }
 
 fn brief(messages: &[RawMessage]) -> Vec<(u32, u32, String)> {
-    let text = |p: &Payload| match p {
-        Payload::Whole(b) => String::from_utf8_lossy(b).into_owned(),
-        Payload::Head(h) => format!("{}: {}", h.length, String::from_utf8_lossy(h.bytes())),
-    };
+    let text = |payload: &Bytes| String::from_utf8_lossy(payload).into_owned();
     messages.iter().map(|m| (m.csid, m.time.0, text(&m.payload))).collect()
 }
 
@@ -157,7 +154,7 @@ proptest! {
             let got: Vec<_> = whole.iter().filter(|m| m.csid == csid)
                 .map(|m| (m.time.0, m.type_id, m.payload.clone())).collect();
             let want: Vec<_> = sent.iter().filter(|m| m.csid == csid)
-                .map(|m| (m.time, m.type_id, Payload::Whole(m.payload.clone().into()))).collect();
+                .map(|m| (m.time, m.type_id, Bytes::from(m.payload.clone()))).collect();
             prop_assert_eq!(got, want, "csid {}", csid);
         }
     }
@@ -172,7 +169,7 @@ proptest! {
         let (a, b) = payload.split_at(at.min(payload.len()));
         write_message(&mut out, csid, 9, 1, WireTime(time), &[a, b], chunk_bytes);
         let read = read_all(&mut reader(), &out).unwrap();
-        let payload = Payload::Whole(payload.clone().into());
+        let payload = payload.clone().into();
         prop_assert_eq!(read, [RawMessage { csid, type_id: 9, stream_id: 1, time: WireTime(time), payload }]);
     }
 
@@ -181,7 +178,7 @@ proptest! {
         bytes in prop::collection::vec(prop_oneof![any::<u8>(), 0u8..8, 0xc0u8..0xc8], 0..2000), cut in 1usize..50,
     ) {
         let limits = Limits { max_partial_bytes: 1000, ..Limits::default() };
-        let mut r = ChunkReader::new(limits, Keep::Whole);
+        let mut r = ChunkReader::new(limits);
         for piece in bytes.chunks(cut) {
             if read_all(&mut r, piece).is_err() {
                 break;
@@ -284,20 +281,4 @@ fn lengths_streams_and_chunk_sizes_are_bounded() {
     assert_eq!(read(b"\x02\0\0\0\0\0\x02\x01\0\0\0\0\0\0"), Err(ChunkError::ChunkSize { at: 14 }));
     let many: Vec<u8> = (0..65u8).flat_map(|i| [0, i, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0]).collect();
     assert!(matches!(read(&many), Err(ChunkError::Streams { csid: 128, limit: 64, .. })));
-}
-
-#[test]
-fn a_skimming_reader_keeps_only_heads_and_no_more_memory() {
-    let mut r = ChunkReader::new(Limits::default(), Keep::Head);
-    let body = vec![b'x'; 5000];
-    for _ in 0..3 {
-        let mut out = Vec::new();
-        write_message(&mut out, 6, 9, 1, WireTime(40), &[b"head", &body], 128);
-        write_message(&mut out, 3, 20, 0, WireTime(0), &[b"command"], 128);
-        let got = read_all(&mut r, &out).unwrap();
-        let Payload::Head(head) = &got[0].payload else { panic!("{got:?}") };
-        assert_eq!((head.length, head.bytes().len(), &head.bytes()[..5]), (5004, HEAD_BYTES, &b"headx"[..]));
-        assert_eq!(got[1].payload, Payload::Whole("command".into()));
-        assert_eq!(r.partial_bytes, HEAD_BYTES);
-    }
 }

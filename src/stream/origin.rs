@@ -8,7 +8,8 @@ use super::post::{Epoch, FeedItem, SourceId, StreamKey, Sub};
 use super::prelude::{Change, Prelude};
 use super::settings::{OnDuplicate, Settings};
 use super::timeline::{Jitter, Timeline};
-use crate::formats::flv::{self, Codec, Role, Tag};
+use crate::formats::codec::Codec;
+use crate::formats::flv::{self, Role, Tag};
 use crate::formats::message::{Frame, Kind, MediaTime, Message};
 use crate::stats::rates::Rate;
 use crate::stats::reason::CloseReason;
@@ -51,16 +52,12 @@ pub struct Publisher {
 pub struct StreamCounters {
     /// Video frames, headers not counted.
     pub video_frames: u64,
-    /// Audio frames, headers not counted.
-    pub audio_frames: u64,
     /// Payload bytes received.
     pub recv_bytes: u64,
     /// Time of the newest keyframe, on the stream's timeline.
     pub key_time: Option<MediaTime>,
     /// Distance of the last two keyframes in ms.
     pub gop_ms: Option<i64>,
-    /// Timeline breaks that were closed.
-    pub breaks: u64,
 }
 
 /// Sequence headers and metadata above this are dropped: every viewer is given a copy of what is in force.
@@ -82,7 +79,7 @@ pub enum Verdict {
 }
 
 /// A stream, on the one shard that owns it.
-pub struct Stream {
+pub struct Origin {
     key: StreamKey,
     settings: Arc<Settings>,
     epoch: Epoch,
@@ -94,6 +91,7 @@ pub struct Stream {
     gop: CurrentGop,
     outputs: Vec<Output>,
     counters: StreamCounters,
+    past_sent_bytes: u64,
     /// The first coded payload of each kind in this publish, to tell what codecs without headers are.
     first_coded: [Option<(Tag, Bytes)>; 2],
     /// In the hub's list of streams with something to seal.
@@ -113,10 +111,10 @@ pub struct Pace {
     pub kbps: u32,
 }
 
-impl Stream {
+impl Origin {
     /// A stream that nobody publishes yet.
-    pub fn new(key: StreamKey, settings: Arc<Settings>) -> Stream {
-        Stream {
+    pub fn new(key: StreamKey, settings: Arc<Settings>) -> Origin {
+        Origin {
             key,
             timeline: Timeline::new(settings.jitter),
             settings,
@@ -127,6 +125,7 @@ impl Stream {
             gop: CurrentGop::default(),
             outputs: Vec::new(),
             counters: StreamCounters::default(),
+            past_sent_bytes: 0,
             first_coded: [None, None],
             listed: false,
             key_arrived_ms: 0,
@@ -153,7 +152,12 @@ impl Stream {
 
     /// Counters of this publish.
     pub fn counters(&self) -> StreamCounters {
-        StreamCounters { breaks: self.timeline.breaks(), ..self.counters }
+        self.counters
+    }
+
+    /// Bytes sent to viewers of shards that have unsubscribed since the stream came into being.
+    pub fn past_sent_bytes(&self) -> u64 {
+        self.past_sent_bytes
     }
 
     /// The beginning of the first coded payload of a kind in this publish.
@@ -378,14 +382,10 @@ impl Stream {
                 Some((*tag, Bytes::copy_from_slice(payload.get(..FIRST_CODED_BYTES).unwrap_or(payload))));
         }
         let counters = &mut self.counters;
-        match kind {
-            Kind::Video => {
-                counters.video_frames += 1;
-                #[cfg(feature = "fault-injection")]
-                crate::faults::in_stream(&self.key, counters.video_frames);
-            }
-            Kind::Audio => counters.audio_frames += 1,
-            Kind::Data => {}
+        if kind == Kind::Video {
+            counters.video_frames += 1;
+            #[cfg(feature = "fault-injection")]
+            crate::faults::in_stream(&self.key, counters.video_frames);
         }
         if role == Role::Key {
             counters.gop_ms = counters.key_time.map(|before| time.0 - before.0).or(counters.gop_ms);
@@ -442,18 +442,12 @@ impl Stream {
         output.subscribers.retain(|subscriber| subscriber.shard != shard);
         // The open block is not in the start item: it follows as the first block.
         out.push((format, shard, sub, output.start_item(live, &self.prelude)));
-        output.subscribers.push(Subscriber {
-            shard,
-            sub,
-            wish_ms,
-            in_flight: 0,
-            lagging: false,
-            dropped_blocks: 0,
-        });
+        output.subscribers.push(Subscriber { shard, sub, wish_ms, in_flight: 0, lagging: false });
     }
 
-    /// A shard has no viewers of a format any more.
-    pub fn unsubscribe(&mut self, format: Format, shard: u16, sub: Sub) {
+    /// A shard has no viewers of a format any more; they were sent so many bytes.
+    pub fn unsubscribe(&mut self, format: Format, shard: u16, sub: Sub, sent_bytes: u64) {
+        self.past_sent_bytes += sent_bytes;
         if let Some(output) = self.outputs.iter_mut().find(|output| output.format() == format) {
             output.subscribers.retain(|s| (s.shard, s.sub) != (shard, sub));
         }

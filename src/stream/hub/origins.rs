@@ -4,7 +4,7 @@ use super::publishers::PUBLISH_CREDIT_BYTES;
 use super::{CREDIT_PART, Hub};
 use crate::formats::message::Message;
 use crate::stream::encode::Format;
-use crate::stream::owned::{Stream, Verdict};
+use crate::stream::origin::{Origin, Verdict};
 use crate::stream::post::{Epoch, Post, SourceId, StreamKey, Sub};
 use crate::stream::settings::Settings;
 use crate::stream::wire::Wire;
@@ -20,11 +20,11 @@ impl<W: Wire> Hub<W> {
         settings: &Arc<Settings>,
         now_ms: u64,
     ) {
-        let at = self.stream_or_new(key, settings);
+        let at = self.origin_or_new(key, settings);
         self.epochs += 1;
         let epoch = Epoch(self.epochs);
-        let stream = &mut self.streams[at];
-        let verdict = stream.publish(epoch, from, source, client, settings, now_ms, &mut self.scratch);
+        let origin = &mut self.origins[at];
+        let verdict = origin.publish(epoch, from, source, client, settings, now_ms, &mut self.scratch);
         self.mail_feed_posts(at);
         match verdict {
             Verdict::Granted { epoch, closed } => {
@@ -46,28 +46,28 @@ impl<W: Wire> Hub<W> {
         messages: Vec<Message>,
         now_ms: u64,
     ) {
-        let Some(at) = self.stream_at.get(key).copied() else { return };
-        let stream = &mut self.streams[at];
-        let source = stream.publisher().filter(|p| p.epoch == epoch && p.shard == from).map(|p| p.source);
-        let bytes = stream.media(epoch, messages, now_ms, &mut self.scratch);
+        let Some(at) = self.origin_at.get(key).copied() else { return };
+        let origin = &mut self.origins[at];
+        let source = origin.publisher().filter(|p| p.epoch == epoch && p.shard == from).map(|p| p.source);
+        let bytes = origin.media(epoch, messages, now_ms, &mut self.scratch);
         self.mail_feed_posts(at);
-        self.mark_stream(at);
+        self.mark_origin(at);
         // What came late from a publisher that had to give way is nobody's credit.
         let Some(source) = source else { return };
-        if let Some(bytes) = self.streams[at].owe_credit(bytes, PUBLISH_CREDIT_BYTES as usize / CREDIT_PART) {
+        if let Some(bytes) = self.origins[at].owe_credit(bytes, PUBLISH_CREDIT_BYTES as usize / CREDIT_PART) {
             self.post(from, Post::MediaCredit { source, bytes });
         }
     }
 
     pub(super) fn on_unpublish(&mut self, key: &str, epoch: Epoch) {
-        let Some(at) = self.stream_at.get(key).copied() else { return };
-        self.streams[at].unpublish(epoch, &mut self.scratch);
+        let Some(at) = self.origin_at.get(key).copied() else { return };
+        self.origins[at].unpublish(epoch, &mut self.scratch);
         self.mail_feed_posts(at);
         self.forget_if_idle(at);
     }
 
     pub(super) fn on_withdraw(&mut self, from: u16, key: &str, source: SourceId) {
-        let publisher = self.stream(key).and_then(Stream::publisher);
+        let publisher = self.origin(key).and_then(Origin::publisher);
         if let Some(epoch) = publisher.filter(|p| p.shard == from && p.source == source).map(|p| p.epoch) {
             self.on_unpublish(key, epoch);
         }
@@ -84,29 +84,29 @@ impl<W: Wire> Hub<W> {
         settings: &Arc<Settings>,
         now_ms: u64,
     ) {
-        let at = self.stream_or_new(key, settings);
-        self.streams[at].subscribe(format, from, sub, wish_ms, now_ms, &mut self.scratch);
+        let at = self.origin_or_new(key, settings);
+        self.origins[at].subscribe(format, from, sub, wish_ms, now_ms, &mut self.scratch);
         self.mail_feed_posts(at);
-        self.mark_stream(at);
+        self.mark_origin(at);
     }
 
     pub(super) fn on_wish(&mut self, from: u16, key: &str, format: Format, wish_ms: u32) {
-        let Some(at) = self.stream_at.get(key).copied() else { return };
-        if let Some(subscriber) = self.streams[at].subscriber(format, from) {
+        let Some(at) = self.origin_at.get(key).copied() else { return };
+        if let Some(subscriber) = self.origins[at].subscriber(format, from) {
             subscriber.wish_ms = wish_ms;
         }
-        self.mark_stream(at);
+        self.mark_origin(at);
     }
 
-    pub(super) fn on_unsubscribe(&mut self, from: u16, key: &str, format: Format, sub: Sub) {
-        let Some(at) = self.stream_at.get(key).copied() else { return };
-        self.streams[at].unsubscribe(format, from, sub);
+    pub(super) fn on_unsubscribe(&mut self, from: u16, key: &str, format: Format, sub: Sub, sent_bytes: u64) {
+        let Some(at) = self.origin_at.get(key).copied() else { return };
+        self.origins[at].unsubscribe(format, from, sub, sent_bytes);
         self.forget_if_idle(at);
     }
 
     pub(super) fn on_feed_credit(&mut self, from: u16, key: &str, format: Format, sub: Sub, bytes: usize) {
-        let Some(at) = self.stream_at.get(key).copied() else { return };
-        if let Some(subscriber) = self.streams[at].subscriber(format, from).filter(|s| s.sub == sub) {
+        let Some(at) = self.origin_at.get(key).copied() else { return };
+        if let Some(subscriber) = self.origins[at].subscriber(format, from).filter(|s| s.sub == sub) {
             subscriber.in_flight = subscriber.in_flight.saturating_sub(bytes);
         }
     }

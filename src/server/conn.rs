@@ -9,18 +9,20 @@ use super::shard::Shard;
 use super::signal::Signal;
 use crate::stats::rates::Rate;
 use crate::stats::reason::{CloseReason, Reason};
+use crate::stream::encode::Format;
 use crate::stream::hub::ViewerId;
 use crate::stream::post::SourceId;
 use crate::stream::viewer::ViewerCounters;
 use crate::stream::wire::{Taken, Wire};
-use crate::web::api::snapshot::{ClientId, ClientKind, FeedFormat};
+use crate::web::api::ids::ClientId;
+use crate::web::api::snapshot::ClientKind;
 use bytes::Bytes;
 use shards::{Class, Sent, TcpConn, TcpTuning};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
-use std::net::Shutdown;
+use std::net::{IpAddr, Shutdown};
 use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::task::Poll;
@@ -43,6 +45,8 @@ pub struct About {
     pub app: String,
     /// Stream.
     pub stream: String,
+    /// Its address: the one that an RTMP proxy before us names, which nobody verifies, else the peer's.
+    pub ip: IpAddr,
     /// Page that embeds the player.
     pub page_url: String,
     /// Player.
@@ -52,7 +56,7 @@ pub struct About {
     /// What it does.
     pub kind: ClientKind,
     /// A viewer's format.
-    pub format: Option<FeedFormat>,
+    pub format: Option<Format>,
 }
 
 /// What the owner said of a publish that was asked for.
@@ -68,7 +72,7 @@ pub enum Grant {
 /// every line that a send touches is a miss, and a miss takes 0.2 µs of a send's 2 to 3.
 #[repr(align(64))]
 struct Outlet {
-    conn: TcpConn,
+    tcp: TcpConn,
     private: RefCell<Vec<u8>>,
     /// Private bytes and the feed's.
     sent_bytes: Cell<u64>,
@@ -81,9 +85,9 @@ struct Outlet {
 const _: () = assert!(size_of::<Outlet>() == 64);
 
 impl Outlet {
-    fn new(conn: TcpConn) -> Outlet {
+    fn new(tcp: TcpConn) -> Outlet {
         Outlet {
-            conn,
+            tcp,
             private: RefCell::default(),
             sent_bytes: Cell::new(0),
             parked: Cell::new(false),
@@ -93,7 +97,7 @@ impl Outlet {
 }
 
 /// One connection of this shard.
-pub struct Client {
+pub struct Conn {
     /// Its number.
     pub id: ClientId,
     outlet: Outlet,
@@ -117,13 +121,13 @@ pub struct Client {
     _place: Place,
 }
 
-impl Client {
+impl Conn {
     /// A client on a fresh connection.
-    pub fn new(id: ClientId, conn: TcpConn, shard: &Rc<Shard>, place: Place) -> Rc<Client> {
-        conn.tune(&TcpTuning { notsent_lowat: Some(NOTSENT_LOWAT_BYTES), ..TcpTuning::default() });
-        Rc::new(Client {
+    pub fn new(id: ClientId, tcp: TcpConn, shard: &Rc<Shard>, place: Place) -> Rc<Conn> {
+        tcp.tune(&TcpTuning { notsent_lowat: Some(NOTSENT_LOWAT_BYTES), ..TcpTuning::default() });
+        Rc::new(Conn {
             id,
-            outlet: Outlet::new(conn),
+            outlet: Outlet::new(tcp),
             shard: Rc::downgrade(shard),
             parked_since_ms: Cell::new(0),
             send_timeout_ms: Cell::new(30_000),
@@ -144,8 +148,8 @@ impl Client {
     }
 
     /// Its connection.
-    pub fn conn(&self) -> &TcpConn {
-        &self.outlet.conn
+    pub fn tcp(&self) -> &TcpConn {
+        &self.outlet.tcp
     }
 
     /// When it connected, on the shard's clock.
@@ -159,7 +163,7 @@ impl Client {
             self.recv_bytes.set(self.recv_bytes.get() + bytes.len() as u64);
             f(bytes)
         };
-        self.outlet.conn.read(counted).await
+        self.outlet.tcp.read(counted).await
     }
 
     /// The same, but a signal ends the wait: None within.
@@ -216,7 +220,7 @@ impl Client {
     /// How long one message may take to be sent, and a silent peer to say that it is there.
     pub fn set_send_timeout(&self, limit: Duration) {
         self.send_timeout_ms.set(limit.as_millis() as u64);
-        self.outlet.conn.tune(&TcpTuning { user_timeout: Some(limit), ..TcpTuning::default() });
+        self.outlet.tcp.tune(&TcpTuning { user_timeout: Some(limit), ..TcpTuning::default() });
     }
 
     /// Closes it if it missed a deadline.
@@ -250,7 +254,7 @@ impl Client {
     /// Ends it now.
     pub fn kick(&self, reason: CloseReason) {
         self.note_reason(reason);
-        self.outlet.conn.shutdown(Shutdown::Both);
+        self.outlet.tcp.shutdown(Shutdown::Both);
         self.signal();
     }
 
@@ -300,12 +304,12 @@ impl Client {
 
     // ---- signals to its task ----
 
-    /// Wakes its task if that waits for [`Client::signalled`].
+    /// Wakes its task if that waits for [`Conn::signalled`].
     pub fn signal(&self) {
         self.signal.raise();
     }
 
-    /// Waits for [`Client::signal`].
+    /// Waits for [`Conn::signal`].
     pub async fn signalled(&self) {
         self.signal.raised().await;
     }
@@ -345,12 +349,12 @@ impl Client {
             }
         }
         self.outlet.sent_bytes.set(self.outlet.sent_bytes.get() + bytes.len() as u64);
-        self.outlet.conn.finish(bytes).await
+        self.outlet.tcp.finish(bytes).await
     }
 
     /// All is said: the peer has a moment to read it and to close.
     fn farewell(&self) {
-        self.outlet.conn.shutdown(Shutdown::Write);
+        self.outlet.tcp.shutdown(Shutdown::Write);
         if let (Some(shard), Some(reason)) = (self.shard.upgrade(), self.reason.get()) {
             self.set_deadline(Some(shard.now_ms() + FAREWELL_MS), reason);
         }
@@ -360,13 +364,13 @@ impl Client {
         let Some(shard) = self.shard.upgrade() else { return };
         self.outlet.parked.set(true);
         self.parked_since_ms.set(shard.now_ms());
-        let client = Rc::clone(self);
-        shard.ctx.spawn(Class::Media, "a parked writer", async move { client.finish(rest).await });
+        let conn = Rc::clone(self);
+        shard.ctx.spawn(Class::Media, "a parked writer", async move { conn.finish(rest).await });
     }
 
     async fn finish(self: Rc<Self>, mut rest: Bytes) {
         loop {
-            if let Err(error) = self.outlet.conn.finish(rest).await {
+            if let Err(error) = self.outlet.tcp.finish(rest).await {
                 return self.kick(CloseReason::of_io(&error));
             }
             if self.outlet.private.borrow().is_empty() {
@@ -385,13 +389,13 @@ impl Client {
         }
         self.signal();
         if let (Some(shard), Some(viewer)) = (self.shard.upgrade(), self.viewer.get()) {
-            shard.hub.borrow_mut().unparked(viewer);
+            shard.hub.borrow_mut().wake(viewer);
             shard.ctx.kick();
         }
     }
 }
 
-impl Wire for Rc<Client> {
+impl Wire for Rc<Conn> {
     fn is_next(&self) {
         shards::prefetch(&self.outlet);
     }
@@ -404,7 +408,7 @@ impl Wire for Rc<Client> {
             return true;
         }
         let mut private = self.outlet.private.take();
-        let sent = match self.outlet.conn.try_send(&[IoSlice::new(&private)]) {
+        let sent = match self.outlet.tcp.try_send(&[IoSlice::new(&private)]) {
             Ok(Sent::All) => private.len(),
             Ok(Sent::Part(sent)) => sent,
             Err(error) => {
@@ -425,7 +429,7 @@ impl Wire for Rc<Client> {
     }
 
     fn try_send(&self, slices: &[IoSlice<'_>]) -> io::Result<Taken> {
-        let taken = self.outlet.conn.try_send(slices)?;
+        let taken = self.outlet.tcp.try_send(slices)?;
         let total: usize = slices.iter().map(|slice| slice.len()).sum();
         let (taken, sent) = match taken {
             Sent::All => (Taken::All, total),
@@ -452,7 +456,7 @@ impl Wire for Rc<Client> {
     }
 
     fn bound_unsent(&self, bytes: u32) {
-        self.outlet.conn.tune(&TcpTuning { notsent_lowat: Some(bytes), ..TcpTuning::default() });
+        self.outlet.tcp.tune(&TcpTuning { notsent_lowat: Some(bytes), ..TcpTuning::default() });
     }
 
     fn end(&self, reason: CloseReason) {
@@ -472,21 +476,23 @@ impl Wire for Rc<Client> {
 }
 
 /// The session's one line in the log.
-pub fn summary(client: &Client, protocol: &str, now_ms: u64) -> String {
-    let who = client.about(|about| {
-        let format = about.format.map_or("", FeedFormat::as_str);
+pub fn summary(conn: &Conn, protocol: &str, now_ms: u64) -> String {
+    let peer = conn.outlet.tcp.peer();
+    let who = conn.about(|about| {
+        let format = about.format.map_or("", Format::as_str);
         format!("{} {format} {}/{}/{}", about.kind.as_str(), about.vhost, about.app, about.stream)
     });
-    let (worst_ms, jumps) = client.view.get();
-    let detail = client.detail.borrow().as_ref().map_or(String::new(), |detail| format!(" ({detail})"));
+    let proxied = conn.about(|about| about.ip).filter(|ip| *ip != peer.ip());
+    let proxied = proxied.map_or(String::new(), |ip| format!(" for {ip}"));
+    let (worst_ms, jumps) = conn.view.get();
+    let detail = conn.detail.borrow().as_ref().map_or(String::new(), |detail| format!(" ({detail})"));
     format!(
-        "client {} {protocol} {} {}: {}{detail} after {:.1} s, recv {} sent {} bytes, worst lag {worst_ms} ms, jumps {jumps}",
-        client.id,
-        client.outlet.conn.peer(),
+        "client {} {protocol} {peer}{proxied} {}: {}{detail} after {:.1} s, recv {} sent {} bytes, worst lag {worst_ms} ms, jumps {jumps}",
+        conn.id,
         who.as_deref().unwrap_or("-"),
-        client.reason().map_or("peer_closed", Reason::as_str),
-        now_ms.saturating_sub(client.since_ms) as f64 / 1000.0,
-        client.recv_bytes(),
-        client.sent_bytes(),
+        conn.reason().map_or("peer_closed", Reason::as_str),
+        now_ms.saturating_sub(conn.since_ms) as f64 / 1000.0,
+        conn.recv_bytes(),
+        conn.sent_bytes(),
     )
 }
