@@ -198,6 +198,17 @@ fn an_http_body_ends_with_its_publisher_unless_it_is_held_or_taken_over() {
 }
 
 #[test]
+fn an_flv_header_names_a_track_that_began_after_the_keyframe() {
+    let mut bench = Bench::new(Format::Flv, Settings::default());
+    bench.publish();
+    bench.send(0, &[VIDEO_HEADER, AUDIO_HEADER, KEY]);
+    bench.send(20, &[SOUND]);
+    let (_, wire) = bench.join();
+    bench.pump();
+    assert_eq!(count(&wire.0.borrow().private, b"FLV\x01\x05"), 1, "audio and video");
+}
+
+#[test]
 fn audio_alone_waits_for_a_picture_and_prelude_changes_cut_blocks() {
     let mut bench = Bench::new(RTMP, Settings::default());
     bench.publish();

@@ -75,11 +75,14 @@ impl<W: Wire> Feed<W> {
         if told || !self.format.is_http() || (self.prelude.has_audio && self.prelude.has_video) {
             return true;
         }
-        let seen = Tracks { audio: self.prelude.has_audio, video: self.prelude.has_video };
-        if self.prelude.announced == Some(seen) {
+        if self.prelude.announced == Some(self.seen_tracks()) {
             return true;
         }
         self.log.begun_ms() >= TRACKS_SETTLE_MS
+    }
+
+    fn seen_tracks(&self) -> Tracks {
+        Tracks { audio: self.prelude.has_audio, video: self.prelude.has_video }
     }
 
     /// Moves a viewer that fell behind: to the newest keyframe ahead, or to the live end, with audio until
@@ -127,12 +130,14 @@ impl<W: Wire> Feed<W> {
 
     fn give_prelude(&mut self, slot: usize, start: Start, prelude: &Prelude) {
         let mut bytes = Vec::new();
-        match self.settings.flv_tracks.filter(|_| self.format == Format::Flv && start.first) {
-            Some(Tracks { audio, video }) => {
-                let said = Prelude { has_audio: audio, has_video: video, ..prelude.clone() };
-                encode::prelude(self.format, &said, &start, &mut bytes);
-            }
-            None => encode::prelude(self.format, prelude, &start, &mut bytes),
+        if self.format == Format::Flv && start.first {
+            // A file header holds for the whole body: it names the tracks known now, not only those that had
+            // begun where the viewer starts.
+            let Tracks { audio, video } = self.settings.flv_tracks.unwrap_or(self.seen_tracks());
+            let said = Prelude { has_audio: audio, has_video: video, ..prelude.clone() };
+            encode::prelude(self.format, &said, &start, &mut bytes);
+        } else {
+            encode::prelude(self.format, prelude, &start, &mut bytes);
         }
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
         viewer.prelude = prelude.version;
