@@ -80,6 +80,11 @@ impl Log {
         self.keys.back().copied()
     }
 
+    /// The oldest keyframe kept of this publish.
+    pub fn oldest_key(&self) -> Option<Key> {
+        self.keys.front().copied()
+    }
+
     /// What so many ms of the stream take, judged by what is kept; None while nothing is.
     pub fn bytes_in(&self, ms: i64) -> Option<u64> {
         let kept_ms = (self.live_time()?.0 - self.blocks.front()?.last_time().0).max(1_000);

@@ -198,6 +198,22 @@ fn an_http_body_ends_with_its_publisher_unless_it_is_held_or_taken_over() {
 }
 
 #[test]
+fn who_waited_for_a_publish_gets_all_of_it() {
+    for (gop_cache, format) in [(true, RTMP), (false, RTMP), (true, Format::Flv), (false, Format::Flv)] {
+        let mut bench = Bench::new(format, Settings { gop_cache, ..Settings::default() });
+        let (_, wire) = bench.join();
+        bench.publish();
+        bench.send(0, &[VIDEO_HEADER, AUDIO_HEADER, SOUND, KEY, PICTURE]);
+        bench.send(1_000, &[KEY, PICTURE]);
+        bench.pump();
+        bench.pump();
+        let seen = wire.0.borrow();
+        let counts = [SOUND, KEY, PICTURE].map(|what| count(&seen.bytes, what));
+        assert_eq!(counts, [1, 2, 2], "{format:?}, gop_cache {gop_cache}");
+    }
+}
+
+#[test]
 fn an_flv_header_names_a_track_that_began_after_the_keyframe() {
     let mut bench = Bench::new(Format::Flv, Settings::default());
     bench.publish();

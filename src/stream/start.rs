@@ -29,11 +29,14 @@ impl<W: Wire> Feed<W> {
         let Some(live) = self.log.live_time() else { return };
         let has_video = self.has_video();
         let end = self.live_edge();
+        let begin = self.log.offset_from(MediaTime(i64::MIN));
+        let waits_for_key = has_video && self.log.oldest_key().is_none_or(|key| key.offset > begin);
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
         let (offset, mode) = match self.log.newest_key() {
+            // Who waited for the publish misses nothing of it, whatever else came meanwhile.
+            _ if viewer.early => (begin, if waits_for_key { Mode::Audio } else { Mode::Step }),
             Some(key) if self.settings.gop_cache => (key.offset, Mode::Step),
             _ if has_video => (end, Mode::Audio),
-            _ if viewer.early => (self.log.offset_from(MediaTime(i64::MIN)), Mode::Step),
             _ if self.settings.fast_cache_ms > 0 => {
                 (self.log.offset_from(MediaTime(live.0 - i64::from(self.settings.fast_cache_ms))), Mode::Step)
             }
