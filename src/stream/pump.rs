@@ -226,12 +226,15 @@ impl<W: Wire> Feed<W> {
                 if viewer.until.is_some_and(|until| unit.time >= until) {
                     return Planned::Until;
                 }
-                if viewer.mode == Mode::Audio && unit.key {
+                // In TS pictures carry clock and tables: beside them sound alone would be without, and where
+                // none are announced it has its own.
+                let is_ts = self.format == Format::Ts;
+                let sound_only = is_ts && unit.kind == Kind::Audio && !block.prelude.expects_video();
+                if viewer.mode == Mode::Audio && (unit.key || sound_only) {
                     return Planned::Key(offset);
                 }
                 offset = block.start + u64::from(unit.end);
-                // In TS the pictures carry clock and tables: sound alone would be without.
-                let skipped = unit.kind == Kind::Video || self.format == Format::Ts;
+                let skipped = unit.kind == Kind::Video || is_ts;
                 if viewer.mode == Mode::Audio && skipped {
                     continue;
                 }
@@ -298,7 +301,7 @@ enum Planned {
     Full,
     /// Nothing for this viewer up to here.
     Skip(LogOffset),
-    /// A keyframe: a viewer without video takes it up here.
+    /// A keyframe, or in TS a publish without pictures: a viewer without video goes on with everything here.
     Key(LogOffset),
     /// The time where the play ends.
     Until,

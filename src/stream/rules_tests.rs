@@ -213,6 +213,34 @@ fn who_waited_for_a_publish_gets_all_of_it() {
     }
 }
 
+/// AVC and AAC headers that TS can carry, and a picture and a sound to go with them.
+const AVC_HEADER: &[u8] = b"\x17\0\0\0\0\x01\x64\0\x1f\xff\xe1\0\x02\x67A\x01\0\x02\x68A";
+const AVC_KEY: &[u8] = b"\x17\x01\0\0\0\0\0\0\x04\x65key";
+
+#[test]
+fn a_ts_viewer_without_video_goes_on_with_a_publish_of_sound_alone() {
+    let settings = Settings { queue_length_ms: 1_000, stale_after_ms: 0, ..Settings::default() };
+    let mut bench = Bench::new(Format::Ts, settings);
+    bench.publish();
+    bench.send(0, &[AVC_HEADER, AUDIO_HEADER, AVC_KEY, SOUND]);
+    let (slot, wire) = bench.join();
+    bench.pump();
+    wire.0.borrow_mut().parked = Some(Default::default()); // stuck
+    (1..=20u32).for_each(|n| _ = bench.send(n * 100, &[SOUND]));
+    wire.0.borrow_mut().parked = None;
+    bench.feed.dirty = true;
+    bench.pump();
+    assert_eq!(bench.feed.viewers()[slot].mode(), Mode::Audio, "it jumped, and no keyframe came since");
+    bench.publish(); // in its place
+    wire.0.borrow_mut().bytes.clear();
+    wire.0.borrow_mut().private.clear();
+    bench.send(3_000, &[AUDIO_HEADER, SOUND]);
+    bench.pump();
+    assert_eq!(count(&wire.0.borrow().bytes, b"snd"), 1);
+    let broken = count(&wire.0.borrow().private, b"\xb7\x80\xff"); // adaptation fields that say so
+    assert_eq!(broken, 4, "the break of continuity is announced on every PID");
+}
+
 #[test]
 fn an_flv_header_names_a_track_that_began_after_the_keyframe() {
     let mut bench = Bench::new(Format::Flv, Settings::default());
