@@ -56,7 +56,7 @@ impl Cut {
         self.parts.contains(&part)
     }
 
-    pub(crate) fn lacks(&self, fault: Fault) -> bool {
+    pub(crate) fn keeps(&self, fault: Fault) -> bool {
         !self.has(Part::Fault(fault))
     }
 }

@@ -6,11 +6,13 @@
 //! whose frames say what they are ([`script`]), panics on purpose ([`bomb`]), and players that hold every
 //! frame against what was published ([`player`]). [`world`] lets them meet.
 //!
-//! `SIM_SEEDS=n` runs so many seeds, `SIM_FIRST=n` from this one on, `SIM_SEED=n` one. A seed that fails is
-//! made small ([`shrink`]) and told with its last events.
+//! `SIM_SEEDS=n` runs so many seeds, `SIM_FIRST=n` from this one on, `SIM_SEED=n` one. The lowest that fails
+//! is made small ([`shrink`]) and told with its last events, unless there is `SIM_BRIEF`. [`mutants`] shows that
+//! all this sees what it is for.
 
 mod bomb;
 mod cut;
+mod mutants;
 mod network;
 mod player;
 mod report;
@@ -73,11 +75,14 @@ fn whatever_happens_viewers_get_every_frame_or_jump_to_a_keyframe() {
     });
     let mut failures = failures.into_inner().unwrap();
     failures.sort_by_key(|(seed, _)| *seed);
-    if let Some((seed, failure)) = failures.first().cloned() {
+    if let Some((seed, failure)) = failures.first() {
+        let all = failures.iter().map(|(seed, failure)| format!("seed {seed} fails: {failure}\n"));
+        let all: String = all.collect();
         let story = Mutex::new(String::new());
-        in_sim_threads(1, || *story.lock().unwrap() = shrink::story(seed, failure.clone()));
-        let others = failures.iter().skip(1).map(|(seed, failure)| format!("\nseed {seed}: {failure}"));
-        panic!("{}{}", story.into_inner().unwrap(), others.collect::<String>());
+        if std::env::var_os("SIM_BRIEF").is_none() {
+            in_sim_threads(1, || *story.lock().unwrap() = shrink::story(*seed, failure.clone()));
+        }
+        panic!("\n{all}{}", story.into_inner().unwrap());
     }
     assert_eq!(sealed_bytes(), 0, "all runs are over, and blocks are left");
     let tally = tally.into_inner().unwrap();

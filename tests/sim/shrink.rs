@@ -1,6 +1,6 @@
 //! A failure made small: what it does not need is left out, as long as the same check fails.
 
-use crate::cut::{self, Cut, Part};
+use crate::cut::{Cut, Part};
 use crate::report::{self, Failure};
 use crate::world::World;
 
@@ -53,40 +53,23 @@ impl Shrunk {
     }
 }
 
-/// The whole story of a seed that fails.
+/// The story of a seed that fails, made small.
 pub(crate) fn story(seed: u64, first: Failure) -> String {
-    let head = format!("seed {seed} fails: {first}");
     let shrunk = shrink(seed, first);
-    let all = cut_counts(&World::new(seed, &Cut::default()).parts());
-    let kept = cut_counts(&shrunk.kept);
-    let faults: Vec<String> = shrunk
-        .kept
-        .iter()
-        .filter_map(|part| if let Part::Fault(fault) = part { Some(format!("{fault:?}")) } else { None })
-        .collect();
+    let all = World::new(seed, &Cut::default()).parts();
+    let left = |what: &str, is: fn(&Part) -> bool| {
+        let count = |parts: &[Part]| parts.iter().filter(|part| is(part)).count();
+        format!("{} of {} {what}", count(&shrunk.kept), count(&all))
+    };
+    let faults: Vec<&Part> = shrunk.kept.iter().filter(|part| matches!(part, Part::Fault(_))).collect();
     format!(
-        "{head}\nin {} runs shrunk to {} of {} streams, {} of {} sessions, {} of {} viewers, trouble {}: [{}]\n\
-         there: {}\n{}",
+        "seed {seed}, made small in {} runs, with {}, {}, {}, {} and {faults:?}:\n{}\n{}",
         shrunk.runs,
-        kept[0],
-        all[0],
-        kept[1],
-        all[1],
-        kept[2],
-        all[2],
-        shrunk.cut.chaos_ms.map_or("as long as it was".to_owned(), |ms| format!("for {ms} ms")),
-        faults.join(", "),
+        left("streams", |part| matches!(part, Part::Stream(_))),
+        left("sessions", |part| matches!(part, Part::Session(_))),
+        left("viewers", |part| matches!(part, Part::Viewer(_))),
+        shrunk.cut.chaos_ms.map_or("all the time".to_owned(), |ms| format!("{ms} ms of trouble")),
         shrunk.failure,
         report::traced(seed, &shrunk.cut),
     )
-}
-
-/// Streams, sessions and viewers among parts.
-fn cut_counts(parts: &[cut::Part]) -> [usize; 3] {
-    let count = |is: fn(&Part) -> bool| parts.iter().filter(|part| is(part)).count();
-    [
-        count(|part| matches!(part, Part::Stream(_))),
-        count(|part| matches!(part, Part::Session(_))),
-        count(|part| matches!(part, Part::Viewer(_))),
-    ]
 }

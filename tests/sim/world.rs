@@ -204,7 +204,7 @@ impl World {
             shard.sweep_ms = now + 250;
             shard.hub.sweep(now);
             shard.touched = true;
-            if !self.calm && self.rng.percent(10) && self.cut.lacks(Fault::Cadence) {
+            if !self.calm && self.rng.percent(10) && self.cut.keeps(Fault::Cadence) {
                 shard.auto_ms = self.rng.pick(&STEPS_MS);
             }
         }

@@ -157,9 +157,9 @@ impl World {
         to.ledger.sessions.push(Vec::new());
         to.ledger.order.push(None);
         let (hangs, hangs_ms) = (rng.percent(10), starts_ms + rng.within(0, 2_000));
-        let hangs = hangs && !self.calm && self.cut.lacks(Fault::Silence);
+        let hangs = hangs && !self.calm && self.cut.keeps(Fault::Silence);
         let (breaks, bomb_ms) = (rng.percent(2), starts_ms + rng.within(0, 2_000));
-        let breaks = breaks && !self.calm && self.cut.lacks(Fault::Panics);
+        let breaks = breaks && !self.calm && self.cut.keeps(Fault::Panics);
         let is_cut = self.cut.has(Part::Session(number)) || self.cut.has(Part::Stream(stream));
         self.sessions.push(Session {
             stream,
@@ -245,16 +245,16 @@ impl World {
         let (breaks, pauses, reset) = (!crowd && rng.percent(2), rng.percent(15), rng.percent(2));
         let breaks_at = rng.within(1, 60);
         let watcher = self.watcher(stream, shard, format, wanted, joins_ms);
-        if breaks && self.cut.lacks(Fault::Panics) {
+        if breaks && self.cut.keeps(Fault::Panics) {
             let target = bomb::Target::Feed { stream, shard, format };
             watcher.wire.0.borrow_mut().bomb = Some((breaks_at, target));
         }
         self.watchers.push(Watcher {
-            habit: if self.cut.lacks(Fault::SlowViewers) { habit } else { Habit::Prompt },
+            habit: if self.cut.keeps(Fault::SlowViewers) { habit } else { Habit::Prompt },
             leaves_ms,
-            pauses: pauses && self.cut.lacks(Fault::Pauses),
+            pauses: pauses && self.cut.keeps(Fault::Pauses),
             gone: self.cut.has(Part::Viewer(number)) || self.cut.has(Part::Stream(stream)),
-            reset: reset && self.cut.lacks(Fault::Resets),
+            reset: reset && self.cut.keeps(Fault::Resets),
             ..watcher
         });
     }
