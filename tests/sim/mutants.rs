@@ -1,9 +1,9 @@
 //! Whether the simulation sees anything at all: rules of the core are broken on purpose, one at a time, in a
 //! copy of the tree, and each must be caught within 1000 seeds.
 //!
-//! `cargo test --test sim -- --ignored --nocapture` breaks all of them, which takes a build each;
-//! `SIM_MUTANT=credit` only those whose rule names that. What a mutation replaces must be in its file exactly
-//! once: that is looked at in every test run, so that the list does not rot.
+//! `cargo test --test sim -- --ignored --nocapture` does so; `SIM_MUTANT=credit` only with those whose rule
+//! names that. The copy is built once, with a switch at every place to be broken. What stands at such a place
+//! must be in its file exactly once: that is looked at in every test run, so that the list does not rot.
 
 mod list;
 
@@ -19,6 +19,17 @@ const SEEDS: u32 = 1_000;
 /// A broken core may also never come to rest.
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// Stands for the switch in what is put at a place.
+const SWITCH: &str = "BROKEN";
+/// What the crate's root has more in the copy.
+const SWITCHES: &str = r#"
+/// Whether the rule of this number is broken.
+fn broken(number: usize) -> bool {
+    static WHICH: std::sync::OnceLock<Option<usize>> = std::sync::OnceLock::new();
+    *WHICH.get_or_init(|| std::env::var("SIM_BROKEN").ok()?.parse().ok()) == Some(number)
+}
+"#;
+
 /// A rule, and how to break it.
 struct Mutant {
     rule: &'static str,
@@ -28,13 +39,27 @@ struct Mutant {
 }
 
 impl Mutant {
-    /// The file with the rule broken.
-    fn applied(&self, tree: &Path) -> String {
-        let text = fs::read_to_string(tree.join(self.file)).unwrap_or_else(|e| panic!("{}: {e}", self.file));
+    /// The text of its file with the place behind the switch of this number.
+    fn applied(&self, text: &str, number: usize) -> String {
         let places = text.matches(self.from).count();
         assert_eq!(places, 1, "{}: {:?} is to be there once, for: {}", self.file, self.from, self.rule);
-        text.replace(self.from, self.to)
+        assert!(self.to.contains(SWITCH), "{}: there is no switch", self.rule);
+        text.replace(self.from, &self.to.replace(SWITCH, &format!("crate::broken({number})")))
     }
+}
+
+/// Breaks all rules in a tree, each behind its switch.
+fn break_all(tree: &Path) {
+    for (number, mutant) in MUTANTS.iter().enumerate() {
+        let file = tree.join(mutant.file);
+        let text = fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", mutant.file));
+        fs::write(&file, mutant.applied(&text, number)).expect("a copy of the tree");
+    }
+    let root = tree.join("src/lib.rs");
+    let text = fs::read_to_string(&root).expect("the crate's root");
+    fs::write(root, text + SWITCHES).expect("a copy of the tree");
+    // Nothing here needs the binary.
+    fs::remove_file(tree.join("src/main.rs")).expect("a copy of the tree");
 }
 
 fn repository() -> &'static Path {
@@ -44,23 +69,27 @@ fn repository() -> &'static Path {
 #[test]
 fn every_mutation_still_applies() {
     for mutant in MUTANTS {
-        mutant.applied(repository());
+        let text = fs::read_to_string(repository().join(mutant.file)).unwrap_or_default();
+        mutant.applied(&text, 0);
     }
 }
 
 #[test]
-#[ignore = "a build for each"]
+#[ignore = "a build of its own, and a run for each"]
 fn every_broken_rule_is_caught() {
     let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mutants");
     let (tree, target) = (place.join("tree"), place.join("target"));
+    copy(repository(), &tree).expect("a copy of the tree");
+    break_all(&tree);
+    let built = cargo(&tree, &target).arg("--no-run").output().expect("cargo");
+    assert!(built.status.success(), "they must build:\n{}", String::from_utf8_lossy(&built.stderr));
     let chosen = std::env::var("SIM_MUTANT").unwrap_or_default();
+    assert_eq!(caught(cargo(&tree, &target), &target), None, "with no rule broken all must be well");
     let mut missed = Vec::new();
-    for mutant in MUTANTS.iter().filter(|mutant| mutant.rule.contains(&chosen)) {
-        copy(repository(), &tree).expect("a copy of the tree");
-        // Nothing here needs the binary.
-        fs::remove_file(tree.join("src/main.rs")).expect("a copy of the tree");
-        fs::write(tree.join(mutant.file), mutant.applied(repository())).expect("a mutation");
-        let caught = caught(&tree, &target);
+    for (number, mutant) in MUTANTS.iter().enumerate().filter(|(_, mutant)| mutant.rule.contains(&chosen)) {
+        let mut run = cargo(&tree, &target);
+        run.env("SIM_BROKEN", number.to_string());
+        let caught = caught(run, &target);
         let said = caught.as_deref().unwrap_or("NOT CAUGHT");
         writeln!(io::stderr(), "{}: {said}", mutant.rule).expect("stderr");
         if caught.is_none() {
@@ -70,24 +99,20 @@ fn every_broken_rule_is_caught() {
     assert!(missed.is_empty(), "not caught within {SEEDS} seeds: {missed:#?}");
 }
 
-/// Builds and runs a broken tree; what caught it.
-fn caught(tree: &Path, target: &Path) -> Option<String> {
-    let cargo = |arguments: &[&str]| {
-        let mut command = Command::new(env!("CARGO"));
-        command.current_dir(tree).env("CARGO_TARGET_DIR", target).env("SIM_SEEDS", SEEDS.to_string());
-        command
-            .env_remove("SIM_SEED")
-            .env_remove("SIM_FIRST")
-            .args(["test", "--test", "sim"])
-            .args(arguments);
-        command
-    };
-    let built = cargo(&["--no-run", "--quiet"]).output().expect("cargo");
-    assert!(built.status.success(), "a mutation must build:\n{}", String::from_utf8_lossy(&built.stderr));
+fn cargo(tree: &Path, target: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command.current_dir(tree).env("CARGO_TARGET_DIR", target).args(["test", "--quiet", "--test", "sim"]);
+    command.env("SIM_SEEDS", SEEDS.to_string()).env("SIM_BRIEF", "1");
+    command.env_remove("SIM_SEED").env_remove("SIM_FIRST");
+    command
+}
+
+/// Runs the simulation; what it caught.
+fn caught(mut run: Command, target: &Path) -> Option<String> {
     let log = target.join("mutant.log");
     let output = fs::File::create(&log).expect("a log");
-    let mut run = cargo(&["--quiet", "whatever_happens"]);
-    run.stderr(output.try_clone().expect("a log")).stdout(output).stdin(Stdio::null());
+    run.arg("whatever_happens").stdin(Stdio::null());
+    run.stderr(output.try_clone().expect("a log")).stdout(output);
     let mut run = run.spawn().expect("cargo");
     let began = Instant::now();
     let status = loop {

@@ -34,8 +34,8 @@ impl Style {
         let fps = if fat { 25 } else { rng.pick(&[2, 10, 25, 25]) };
         let gop_ms = rng.pick(&[300, 500, 1000, 2000]);
         Style {
-            audio: tracks != 0 && tracks != 1,
-            video: tracks != 2,
+            audio: tracks != 0,
+            video: tracks != 1 && tracks != 2,
             meta: rng.pick(&[0, 1, 1, 2]),
             picture_ms: 1000 / fps,
             sound_ms: rng.pick(&[23, 60]),

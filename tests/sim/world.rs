@@ -179,6 +179,7 @@ impl World {
         }
         if self.steps.is_multiple_of(16) {
             self.check_memory();
+            self.check_retention();
         }
         self.check_panics();
     }

@@ -102,6 +102,28 @@ impl World {
         }
     }
 
+    /// What a viewer of the shard stands in is kept for as long as it may be behind.
+    pub(super) fn check_retention(&self) {
+        for (n, watcher) in self.watchers.iter().enumerate().filter(|(_, w)| !w.gone) {
+            let hub = &self.shards[watcher.shard].hub;
+            let both = watcher.id.and_then(|id| Some((hub.viewer(id)?, hub.feed_of(id)?)));
+            let Some((viewer, feed)) = both else { continue };
+            let reads = matches!(viewer.mode(), Mode::Step | Mode::Audio);
+            let log = feed.log();
+            if !reads || viewer.offset() >= log.start() || feed.counters().gaps > 0 {
+                continue;
+            }
+            let ever = &self.vhosts[self.streams[watcher.stream].vhost].ever;
+            let queue_ms = ever.iter().map(|s| i64::from(s.queue_length_ms)).min().unwrap_or(0);
+            let roomy = ever.iter().all(|s| s.feed_max_bytes > 4 << 20);
+            let oldest = log.blocks().front().and_then(|block| block.units.first()).map(|unit| unit.time.0);
+            let kept_ms = log.live_time().zip(oldest).map_or(i64::MAX, |(live, oldest)| live.0 - oldest);
+            if roomy && kept_ms + 1_000 < queue_ms {
+                violated("retention", format!("viewer {n} stands before the log, which holds {kept_ms} ms"));
+            }
+        }
+    }
+
     /// All trouble is over for a while: everybody must be where he belongs.
     pub(super) fn check_liveness(&mut self) {
         for n in 0..self.streams.len() {

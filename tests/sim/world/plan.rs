@@ -213,6 +213,7 @@ impl World {
             Format::Flv,
             Format::Flv,
             Format::Ts,
+            Format::Ts,
             Format::Aac,
         ];
         let mut format = if crowd { rtmp(60_000) } else { rng.pick(&formats) };

@@ -36,6 +36,8 @@ pub(super) struct Watcher {
     pub(super) joins_ms: u64,
     pub(super) leaves_ms: u64,
     pub(super) joined_ms: u64,
+    /// Its connection was ended, and it leaves then.
+    pub(super) over_ms: u64,
     /// The session that began while it waited.
     pub(super) waits_for: Option<u32>,
     pub(super) paused: bool,
@@ -80,9 +82,13 @@ impl World {
             touched = true;
         }
         let timeout = watcher.parked_since.is_some_and(|since| now - since > SEND_TIMEOUT_MS);
-        let over = watcher.wire.0.borrow().is_over();
-        if over || timeout || watcher.leaves_ms <= now {
-            trace!(now, "viewer {n} leaves shard {}, over {over}, timeout {timeout}", watcher.shard);
+        let ended = watcher.wire.0.borrow().is_over() && watcher.over_ms == u64::MAX;
+        if ended {
+            // A connection's own task takes its time to see that.
+            watcher.over_ms = now + watcher.rng.pick(&[0, 0, 10, 40]);
+        }
+        if watcher.over_ms <= now || timeout || watcher.leaves_ms <= now {
+            trace!(now, "viewer {n} leaves shard {}, timeout {timeout}", watcher.shard);
             watcher.gone = true;
             if shard.hub.leave(id).is_none() {
                 violated("viewers", format!("viewer {n} was not there to leave"));
@@ -95,7 +101,7 @@ impl World {
             shard.hub.pause(id, watcher.paused);
             touched = true;
         }
-        if over {
+        if ended {
             self.check_reason(n);
             self.come_back(n);
         }
@@ -162,6 +168,7 @@ impl World {
             joins_ms,
             leaves_ms: u64::MAX,
             joined_ms: 0,
+            over_ms: u64::MAX,
             waits_for: None,
             paused: false,
             pauses: false,
