@@ -87,7 +87,8 @@ impl Log {
 
     /// What so many ms of the stream take, judged by what is kept; None while nothing is.
     pub fn bytes_in(&self, ms: i64) -> Option<u64> {
-        let kept_ms = (self.live_time()?.0 - self.blocks.front()?.last_time().0).max(1_000);
+        // From its first unit on: a block may hold seconds, if its owner was busy.
+        let kept_ms = (self.live_time()?.0 - self.blocks.front()?.units.first()?.time.0).max(1_000);
         u64::try_from(self.bytes as i64 * ms / kept_ms).ok()
     }
 

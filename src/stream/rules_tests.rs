@@ -242,6 +242,16 @@ fn a_ts_viewer_without_video_goes_on_with_a_publish_of_sound_alone() {
 }
 
 #[test]
+fn a_window_is_measured_from_the_first_unit_kept() {
+    let mut bench = video(Settings::default());
+    let times: Vec<u32> = (1..=50).map(|n| n * 100).collect();
+    bench.send_at(&times, PICTURE); // a block of five seconds
+    let bytes = bench.feed.log().bytes() as u64;
+    let two_seconds = bench.feed.log().bytes_in(2_000).unwrap();
+    assert!(two_seconds <= bytes * 2 / 5 + 1, "{two_seconds} of {bytes}");
+}
+
+#[test]
 fn an_flv_header_names_a_track_that_began_after_the_keyframe() {
     let mut bench = Bench::new(Format::Flv, Settings::default());
     bench.publish();
