@@ -55,6 +55,11 @@ impl Log {
         self.end
     }
 
+    /// Where the publish in force began.
+    pub fn begun(&self) -> LogOffset {
+        self.begun
+    }
+
     /// The oldest byte kept.
     pub fn start(&self) -> LogOffset {
         self.blocks.front().map_or(self.end, |block| block.start)

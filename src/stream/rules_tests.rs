@@ -252,6 +252,19 @@ fn a_window_is_measured_from_the_first_unit_kept() {
 }
 
 #[test]
+fn what_a_waiting_viewer_is_to_begin_with_is_kept() {
+    let mut bench = Bench::new(RTMP, Settings::default());
+    let (_, wire) = bench.join();
+    bench.publish();
+    bench.send(0, &[VIDEO_HEADER, AUDIO_HEADER, KEY]);
+    (1..=4).for_each(|n| _ = bench.send(n * 1_000, &[KEY]));
+    bench.feed.sweep(bench.now_ms); // before its first turn, as after a stall
+    bench.pump();
+    bench.pump();
+    assert_eq!(count(&wire.0.borrow().bytes, b"key"), 5);
+}
+
+#[test]
 fn an_flv_header_names_a_track_that_began_after_the_keyframe() {
     let mut bench = Bench::new(Format::Flv, Settings::default());
     bench.publish();
