@@ -131,7 +131,11 @@ impl<W: Wire> Feed<W> {
     fn send_to(&mut self, slot: usize) -> Served {
         let Some(viewer) = self.viewers.get(slot) else { return Served::Away };
         let Some(last) = self.log.blocks().len().checked_sub(1) else { return Served::Away };
+        let may_jump = viewer.ends_at.is_some() || !self.brings_headers_only();
         let Some(at) = self.log.block_at(viewer.offset) else {
+            if !may_jump {
+                return Served::Away;
+            }
             self.counters.trimmed += 1;
             self.jump(slot); // what it stood in is gone
             return Served::More;
@@ -146,7 +150,7 @@ impl<W: Wire> Feed<W> {
         let allowed = i64::from(self.settings.queue_length_ms) + i64::from(viewer.allowance_ms);
         viewer.counters.worst_lag_ms =
             viewer.counters.worst_lag_ms.max(u32::try_from(lag_ms).unwrap_or(u32::MAX));
-        if lag_ms > allowed && viewer.ends_at.is_none() {
+        if lag_ms > allowed && viewer.ends_at.is_none() && may_jump {
             self.jump(slot);
             return Served::More;
         }

@@ -242,16 +242,6 @@ fn a_ts_viewer_without_video_goes_on_with_a_publish_of_sound_alone() {
 }
 
 #[test]
-fn a_window_is_measured_from_the_first_unit_kept() {
-    let mut bench = video(Settings::default());
-    let times: Vec<u32> = (1..=50).map(|n| n * 100).collect();
-    bench.send_at(&times, PICTURE); // a block of five seconds
-    let bytes = bench.feed.log().bytes() as u64;
-    let two_seconds = bench.feed.log().bytes_in(2_000).unwrap();
-    assert!(two_seconds <= bytes * 2 / 5 + 1, "{two_seconds} of {bytes}");
-}
-
-#[test]
 fn what_a_waiting_viewer_is_to_begin_with_is_kept() {
     let mut bench = Bench::new(RTMP, Settings::default());
     let (_, wire) = bench.join();
@@ -262,6 +252,43 @@ fn what_a_waiting_viewer_is_to_begin_with_is_kept() {
     bench.pump();
     bench.pump();
     assert_eq!(count(&wire.0.borrow().bytes, b"key"), 5);
+}
+
+#[test]
+fn nobody_jumps_into_a_publish_before_its_first_frame() {
+    const METADATA: &[u8] = b"\x02\0\x0aonMetaData\x03\0\0\x09";
+    let mut bench = video(Settings { queue_length_ms: 1_000, ..Settings::default() });
+    let (_, wire) = bench.join();
+    bench.pump();
+    wire.0.borrow_mut().parked = Some(Default::default()); // stuck
+    (1..=20u32).for_each(|n| _ = bench.send(n * 100, &[PICTURE]));
+    bench.publish_again();
+    bench.send(0, &[VIDEO_HEADER_2, AUDIO_HEADER, KEY]);
+    bench.publish_again();
+    bench.send(0, &[METADATA]);
+    bench.feed.sweep(bench.now_ms);
+    wire.0.borrow_mut().parked = None;
+    wire.0.borrow_mut().private.clear();
+    wire.0.borrow_mut().bytes.clear();
+    bench.feed.dirty = true;
+    bench.pump();
+    // Players in step have these headers, so they are not in the stream again.
+    bench.send(0, &[VIDEO_HEADER_2, AUDIO_HEADER, KEY]);
+    bench.pump();
+    bench.pump();
+    let seen = wire.0.borrow();
+    assert_eq!(count(&seen.bytes, b"key"), 1);
+    assert_eq!(count(&seen.private, VIDEO_HEADER_2) + count(&seen.bytes, VIDEO_HEADER_2), 1);
+}
+
+#[test]
+fn a_window_is_measured_from_the_first_unit_kept() {
+    let mut bench = video(Settings::default());
+    let times: Vec<u32> = (1..=50).map(|n| n * 100).collect();
+    bench.send_at(&times, PICTURE); // a block of five seconds
+    let bytes = bench.feed.log().bytes() as u64;
+    let two_seconds = bench.feed.log().bytes_in(2_000).unwrap();
+    assert!(two_seconds <= bytes * 2 / 5 + 1, "{two_seconds} of {bytes}");
 }
 
 #[test]

@@ -64,6 +64,12 @@ impl<W: Wire> Feed<W> {
         self.live.is_some() && self.log.has_begun()
     }
 
+    /// Whether the publish in force has brought no frame yet. Who jumps into it now would be given the headers
+    /// that came so far, and not see those that follow, since players in step have them.
+    pub(super) fn brings_headers_only(&self) -> bool {
+        self.live.is_some() && !self.log.has_begun()
+    }
+
     /// A publish begins, or the first item tells how far one is: who waits now is early, or late.
     pub(super) fn note_early(&mut self) {
         let early = !self.has_begun();

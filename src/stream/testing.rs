@@ -101,6 +101,12 @@ impl Bench {
         self.give(out);
     }
 
+    /// Another publisher takes the stream over.
+    pub(super) fn publish_again(&mut self) {
+        self.now_ms += u64::from(self.settings.stale_after_ms);
+        self.publish();
+    }
+
     pub(super) fn unpublish(&mut self) {
         let mut out = FeedPosts::new();
         self.stream.unpublish(self.epoch, &mut out);

@@ -55,11 +55,14 @@ impl World {
         if kept && watcher.waits_for == Some(nonce) && passed {
             violated("early", format!("viewer {n} waited for session {nonce} and begins with {seq}"));
         }
-        let cached = ever.iter().all(|s| s.gop_cache && s.gop_cache_max_ms >= 3_000);
+        // A header that changes within a GOP ends what a format that is asked for anew could start with.
+        let of = |s: &&Session| s.stream == watcher.stream && s.script.nonce() == nonce;
+        let steady = self.sessions.iter().find(of).is_some_and(|s| s.script.style.changes == 0);
+        let cached = steady && ever.iter().all(|s| s.gop_cache && s.gop_cache_max_ms >= 3_000);
         let bound = 4 * self.delay_ms + 2 * 350 + 600;
         let there = facts.iter().any(|fact| fact.key && fact.made_ms + bound < watcher.joined_ms);
         let late = watcher.player.began_ms > watcher.joined_ms + bound || !first.key;
-        if kept && cached && shows && there && late && self.stalls.worst_ms == 0 {
+        if kept && cached && shows && there && late && self.stalls.worst_ms == 0 && !self.calm {
             violated("starts-soon", format!("viewer {n} begins with {seq} {first:?}"));
         }
     }
@@ -75,7 +78,15 @@ impl World {
             let line = watcher.wire.0.borrow();
             let free = line.parked.is_none() && line.private.is_empty() && !line.is_over() && !line.owed;
             let reads = matches!(viewer.mode(), Mode::Step | Mode::Audio);
-            if free && reads && !watcher.paused && !watcher.to_tell && viewer.offset() != feed.log().end() {
+            // Nobody jumps into a publish before its first frame.
+            let waits = feed.is_live() && !feed.log().has_begun() && viewer.offset() < feed.log().start();
+            if free
+                && reads
+                && !waits
+                && !watcher.paused
+                && !watcher.to_tell
+                && viewer.offset() != feed.log().end()
+            {
                 let (at, end) = (viewer.offset().0, feed.log().end().0);
                 violated("rest", format!("shard {me} rests, viewer {n} is at {at} of {end}"));
             }
