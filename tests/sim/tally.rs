@@ -25,18 +25,18 @@ pub(crate) enum Tried {
 
 /// Each with how often 1000 seeds meet it at least.
 const LEAST: [(Tried, u64); 12] = [
-    (Tried::Frames, 100_000),
-    (Tried::Jumps, 500),
-    (Tried::Takeovers, 100),
+    (Tried::Frames, 1_000_000),
+    (Tried::Jumps, 40),
+    (Tried::Takeovers, 500),
     (Tried::TakeoversWhileLagging, 1),
-    (Tried::EdgeGaps, 20),
-    (Tried::Starved, 20),
-    (Tried::LongStalls, 100),
-    (Tried::Reloads, 100),
-    (Tried::LateItems, 100),
-    (Tried::Withdrawn, 10),
-    (Tried::StreamPanics, 10),
-    (Tried::FeedPanics, 10),
+    (Tried::EdgeGaps, 5),
+    (Tried::Starved, 200),
+    (Tried::LongStalls, 500),
+    (Tried::Reloads, 500),
+    (Tried::LateItems, 1_000),
+    (Tried::Withdrawn, 150),
+    (Tried::StreamPanics, 30),
+    (Tried::FeedPanics, 7),
 ];
 
 /// How often each was met.
