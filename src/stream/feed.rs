@@ -321,8 +321,10 @@ impl<W: Wire> Feed<W> {
     }
 
     fn trim(&mut self) {
-        let readers =
-            self.viewers.iter().filter(|(_, viewer)| viewer.reads()).map(|(_, viewer)| viewer.offset);
+        let readers = self.viewers.iter().filter_map(|(_, viewer)| match viewer.mode {
+            Mode::Waiting if viewer.early => Some(self.log.begun()),
+            _ => viewer.reads().then_some(viewer.offset),
+        });
         let readers_from = readers.min().unwrap_or(self.log.end());
         let has_video = self.has_video();
         self.log.trim(&self.settings, readers_from, has_video);

@@ -55,6 +55,11 @@ impl Log {
         self.end
     }
 
+    /// Where the publish in force began.
+    pub fn begun(&self) -> LogOffset {
+        self.begun
+    }
+
     /// The oldest byte kept.
     pub fn start(&self) -> LogOffset {
         self.blocks.front().map_or(self.end, |block| block.start)
@@ -80,9 +85,15 @@ impl Log {
         self.keys.back().copied()
     }
 
+    /// The oldest keyframe kept of this publish.
+    pub fn oldest_key(&self) -> Option<Key> {
+        self.keys.front().copied()
+    }
+
     /// What so many ms of the stream take, judged by what is kept; None while nothing is.
     pub fn bytes_in(&self, ms: i64) -> Option<u64> {
-        let kept_ms = (self.live_time()?.0 - self.blocks.front()?.last_time().0).max(1_000);
+        // From its first unit on: a block may hold seconds, if its owner was busy.
+        let kept_ms = (self.live_time()?.0 - self.blocks.front()?.units.first()?.time.0).max(1_000);
         u64::try_from(self.bytes as i64 * ms / kept_ms).ok()
     }
 

@@ -64,6 +64,11 @@ impl Prelude {
         self.has_audio || self.has_video
     }
 
+    /// Whether pictures have been seen in this publish, or a header says that they will come.
+    pub fn expects_video(&self) -> bool {
+        self.has_video || self.header(Kind::Video).is_some()
+    }
+
     /// Whether the track that a header is for has one already.
     pub fn configures(&self, kind: Kind, tag: Tag) -> bool {
         let place = |h: &Header| (h.kind, h.tag.multitrack, h.tag.track);

@@ -130,7 +130,11 @@ impl<W: Wire> Feed<W> {
     fn send_to(&mut self, slot: usize) -> Served {
         let Some(viewer) = self.viewers.get(slot) else { return Served::Away };
         let Some(last) = self.log.blocks().len().checked_sub(1) else { return Served::Away };
+        let may_jump = viewer.ends_at.is_some() || !self.brings_headers_only();
         let Some(at) = self.log.block_at(viewer.offset) else {
+            if !may_jump {
+                return Served::Away;
+            }
             self.counters.trimmed += 1;
             self.jump(slot); // what it stood in is gone
             return Served::More;
@@ -145,7 +149,7 @@ impl<W: Wire> Feed<W> {
         let allowed = i64::from(self.settings.queue_length_ms) + i64::from(viewer.allowance_ms);
         viewer.counters.worst_lag_ms =
             viewer.counters.worst_lag_ms.max(u32::try_from(lag_ms).unwrap_or(u32::MAX));
-        if lag_ms > allowed && viewer.ends_at.is_none() {
+        if lag_ms > allowed && viewer.ends_at.is_none() && may_jump {
             self.jump(slot);
             return Served::More;
         }
@@ -225,12 +229,15 @@ impl<W: Wire> Feed<W> {
                 if viewer.until.is_some_and(|until| unit.time >= until) {
                     return Planned::Until;
                 }
-                if viewer.mode == Mode::Audio && unit.key {
+                // In TS pictures carry clock and tables: beside them sound alone would be without, and where
+                // none are announced it has its own.
+                let is_ts = self.format == Format::Ts;
+                let sound_only = is_ts && unit.kind == Kind::Audio && !block.prelude.expects_video();
+                if viewer.mode == Mode::Audio && (unit.key || sound_only) {
                     return Planned::Key(offset);
                 }
                 offset = block.start + u64::from(unit.end);
-                // In TS the pictures carry clock and tables: sound alone would be without.
-                let skipped = unit.kind == Kind::Video || self.format == Format::Ts;
+                let skipped = unit.kind == Kind::Video || is_ts;
                 if viewer.mode == Mode::Audio && skipped {
                     continue;
                 }
@@ -297,7 +304,7 @@ enum Planned {
     Full,
     /// Nothing for this viewer up to here.
     Skip(LogOffset),
-    /// A keyframe: a viewer without video takes it up here.
+    /// A keyframe, or in TS a publish without pictures: a viewer without video goes on with everything here.
     Key(LogOffset),
     /// The time where the play ends.
     Until,

@@ -198,6 +198,111 @@ fn an_http_body_ends_with_its_publisher_unless_it_is_held_or_taken_over() {
 }
 
 #[test]
+fn who_waited_for_a_publish_gets_all_of_it() {
+    for (gop_cache, format) in [(true, RTMP), (false, RTMP), (true, Format::Flv), (false, Format::Flv)] {
+        let mut bench = Bench::new(format, Settings { gop_cache, ..Settings::default() });
+        let (_, wire) = bench.join();
+        bench.publish();
+        bench.send(0, &[VIDEO_HEADER, AUDIO_HEADER, SOUND, KEY, PICTURE]);
+        bench.send(1_000, &[KEY, PICTURE]);
+        bench.pump();
+        bench.pump();
+        let seen = wire.0.borrow();
+        let counts = [SOUND, KEY, PICTURE].map(|what| count(&seen.bytes, what));
+        assert_eq!(counts, [1, 2, 2], "{format:?}, gop_cache {gop_cache}");
+    }
+}
+
+/// AVC and AAC headers that TS can carry, and a picture and a sound to go with them.
+const AVC_HEADER: &[u8] = b"\x17\0\0\0\0\x01\x64\0\x1f\xff\xe1\0\x02\x67A\x01\0\x02\x68A";
+const AVC_KEY: &[u8] = b"\x17\x01\0\0\0\0\0\0\x04\x65key";
+
+#[test]
+fn a_ts_viewer_without_video_goes_on_with_a_publish_of_sound_alone() {
+    let settings = Settings { queue_length_ms: 1_000, stale_after_ms: 0, ..Settings::default() };
+    let mut bench = Bench::new(Format::Ts, settings);
+    bench.publish();
+    bench.send(0, &[AVC_HEADER, AUDIO_HEADER, AVC_KEY, SOUND]);
+    let (slot, wire) = bench.join();
+    bench.pump();
+    wire.0.borrow_mut().parked = Some(Default::default()); // stuck
+    (1..=20u32).for_each(|n| _ = bench.send(n * 100, &[SOUND]));
+    wire.0.borrow_mut().parked = None;
+    bench.feed.dirty = true;
+    bench.pump();
+    assert_eq!(bench.feed.viewers()[slot].mode(), Mode::Audio, "it jumped, and no keyframe came since");
+    bench.publish(); // in its place
+    wire.0.borrow_mut().bytes.clear();
+    wire.0.borrow_mut().private.clear();
+    bench.send(3_000, &[AUDIO_HEADER, SOUND]);
+    bench.pump();
+    assert_eq!(count(&wire.0.borrow().bytes, b"snd"), 1);
+    let broken = count(&wire.0.borrow().private, b"\xb7\x80\xff"); // adaptation fields that say so
+    assert_eq!(broken, 4, "the break of continuity is announced on every PID");
+}
+
+#[test]
+fn what_a_waiting_viewer_is_to_begin_with_is_kept() {
+    let mut bench = Bench::new(RTMP, Settings::default());
+    let (_, wire) = bench.join();
+    bench.publish();
+    bench.send(0, &[VIDEO_HEADER, AUDIO_HEADER, KEY]);
+    (1..=4).for_each(|n| _ = bench.send(n * 1_000, &[KEY]));
+    bench.feed.sweep(bench.now_ms); // before its first turn, as after a stall
+    bench.pump();
+    bench.pump();
+    assert_eq!(count(&wire.0.borrow().bytes, b"key"), 5);
+}
+
+#[test]
+fn nobody_jumps_into_a_publish_before_its_first_frame() {
+    const METADATA: &[u8] = b"\x02\0\x0aonMetaData\x03\0\0\x09";
+    let mut bench = video(Settings { queue_length_ms: 1_000, ..Settings::default() });
+    let (_, wire) = bench.join();
+    bench.pump();
+    wire.0.borrow_mut().parked = Some(Default::default()); // stuck
+    (1..=20u32).for_each(|n| _ = bench.send(n * 100, &[PICTURE]));
+    bench.publish_again();
+    bench.send(0, &[VIDEO_HEADER_2, AUDIO_HEADER, KEY]);
+    bench.publish_again();
+    bench.send(0, &[METADATA]);
+    bench.feed.sweep(bench.now_ms);
+    wire.0.borrow_mut().parked = None;
+    wire.0.borrow_mut().private.clear();
+    wire.0.borrow_mut().bytes.clear();
+    bench.feed.dirty = true;
+    bench.pump();
+    // Players in step have these headers, so they are not in the stream again.
+    bench.send(0, &[VIDEO_HEADER_2, AUDIO_HEADER, KEY]);
+    bench.pump();
+    bench.pump();
+    let seen = wire.0.borrow();
+    assert_eq!(count(&seen.bytes, b"key"), 1);
+    assert_eq!(count(&seen.private, VIDEO_HEADER_2) + count(&seen.bytes, VIDEO_HEADER_2), 1);
+}
+
+#[test]
+fn a_window_is_measured_from_the_first_unit_kept() {
+    let mut bench = video(Settings::default());
+    let times: Vec<u32> = (1..=50).map(|n| n * 100).collect();
+    bench.send_at(&times, PICTURE); // a block of five seconds
+    let bytes = bench.feed.log().bytes() as u64;
+    let two_seconds = bench.feed.log().bytes_in(2_000).unwrap();
+    assert!(two_seconds <= bytes * 2 / 5 + 1, "{two_seconds} of {bytes}");
+}
+
+#[test]
+fn an_flv_header_names_a_track_that_began_after_the_keyframe() {
+    let mut bench = Bench::new(Format::Flv, Settings::default());
+    bench.publish();
+    bench.send(0, &[VIDEO_HEADER, AUDIO_HEADER, KEY]);
+    bench.send(20, &[SOUND]);
+    let (_, wire) = bench.join();
+    bench.pump();
+    assert_eq!(count(&wire.0.borrow().private, b"FLV\x01\x05"), 1, "audio and video");
+}
+
+#[test]
 fn audio_alone_waits_for_a_picture_and_prelude_changes_cut_blocks() {
     let mut bench = Bench::new(RTMP, Settings::default());
     bench.publish();

@@ -29,11 +29,14 @@ impl<W: Wire> Feed<W> {
         let Some(live) = self.log.live_time() else { return };
         let has_video = self.has_video();
         let end = self.live_edge();
+        let begin = self.log.offset_from(MediaTime(i64::MIN));
+        let waits_for_key = has_video && self.log.oldest_key().is_none_or(|key| key.offset > begin);
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
         let (offset, mode) = match self.log.newest_key() {
+            // Who waited for the publish misses nothing of it, whatever else came meanwhile.
+            _ if viewer.early => (begin, if waits_for_key { Mode::Audio } else { Mode::Step }),
             Some(key) if self.settings.gop_cache => (key.offset, Mode::Step),
             _ if has_video => (end, Mode::Audio),
-            _ if viewer.early => (self.log.offset_from(MediaTime(i64::MIN)), Mode::Step),
             _ if self.settings.fast_cache_ms > 0 => {
                 (self.log.offset_from(MediaTime(live.0 - i64::from(self.settings.fast_cache_ms))), Mode::Step)
             }
@@ -61,6 +64,12 @@ impl<W: Wire> Feed<W> {
         self.live.is_some() && self.log.has_begun()
     }
 
+    /// Whether the publish in force has brought no frame yet. Who jumps into it now would be given the headers
+    /// that came so far, and not see those that follow, since players in step have them.
+    pub(super) fn brings_headers_only(&self) -> bool {
+        self.live.is_some() && !self.log.has_begun()
+    }
+
     /// A publish begins, or the first item tells how far one is: who waits now is early, or late.
     pub(super) fn note_early(&mut self) {
         let early = !self.has_begun();
@@ -75,11 +84,14 @@ impl<W: Wire> Feed<W> {
         if told || !self.format.is_http() || (self.prelude.has_audio && self.prelude.has_video) {
             return true;
         }
-        let seen = Tracks { audio: self.prelude.has_audio, video: self.prelude.has_video };
-        if self.prelude.announced == Some(seen) {
+        if self.prelude.announced == Some(self.seen_tracks()) {
             return true;
         }
         self.log.begun_ms() >= TRACKS_SETTLE_MS
+    }
+
+    fn seen_tracks(&self) -> Tracks {
+        Tracks { audio: self.prelude.has_audio, video: self.prelude.has_video }
     }
 
     /// Moves a viewer that fell behind: to the newest keyframe ahead, or to the live end, with audio until
@@ -122,12 +134,14 @@ impl<W: Wire> Feed<W> {
 
     fn give_prelude(&mut self, slot: usize, start: Start, prelude: &Prelude) {
         let mut bytes = Vec::new();
-        match self.settings.flv_tracks.filter(|_| self.format == Format::Flv && start.first) {
-            Some(Tracks { audio, video }) => {
-                let said = Prelude { has_audio: audio, has_video: video, ..prelude.clone() };
-                encode::prelude(self.format, &said, &start, &mut bytes);
-            }
-            None => encode::prelude(self.format, prelude, &start, &mut bytes),
+        if self.format == Format::Flv && start.first {
+            // A file header holds for the whole body: it names the tracks known now, not only those that had
+            // begun where the viewer starts.
+            let Tracks { audio, video } = self.settings.flv_tracks.unwrap_or(self.seen_tracks());
+            let said = Prelude { has_audio: audio, has_video: video, ..prelude.clone() };
+            encode::prelude(self.format, &said, &start, &mut bytes);
+        } else {
+            encode::prelude(self.format, prelude, &start, &mut bytes);
         }
         let Some(viewer) = self.viewers.get_mut(slot) else { return };
         viewer.prelude = prelude.version;

@@ -105,6 +105,12 @@ impl Bench {
         self.give(out);
     }
 
+    /// Another publisher takes the stream over.
+    pub(super) fn publish_again(&mut self) {
+        self.now_ms += u64::from(self.settings.stale_after_ms);
+        self.publish();
+    }
+
     pub(super) fn unpublish(&mut self) {
         let mut out = FeedPosts::new();
         self.origin.unpublish(self.epoch, &mut out);
@@ -113,19 +119,19 @@ impl Bench {
 
     /// Messages at one time, in a block (or several, if the prelude changes); returns the blocks posted.
     pub(super) fn send(&mut self, time: u32, payloads: &[&'static [u8]]) -> usize {
-        self.now_ms = self.now_ms.max(u64::from(time));
-        let kind = |b: &[u8]| match b.first() {
-            Some(0xaf) => Kind::Audio,
-            Some(0x02) => Kind::Data,
-            _ => Kind::Video,
-        };
-        let message = |b: &&'static [u8]| Message {
-            kind: kind(b),
-            time: WireTime(time),
-            payload: Bytes::from_static(b),
-        };
+        self.messages(payloads.iter().map(|payload| message(time, payload)).collect())
+    }
+
+    /// One payload at several times, in a block.
+    pub(super) fn send_at(&mut self, times: &[u32], payload: &'static [u8]) -> usize {
+        self.messages(times.iter().map(|time| message(*time, payload)).collect())
+    }
+
+    fn messages(&mut self, messages: Vec<Message>) -> usize {
+        let last = messages.last().map_or(0, |message| u64::from(message.time.0));
+        self.now_ms = self.now_ms.max(last);
         let mut out = FeedPosts::new();
-        self.origin.media(self.epoch, payloads.iter().map(message).collect(), self.now_ms, &mut out);
+        self.origin.media(self.epoch, messages, self.now_ms, &mut out);
         self.origin.tick(self.now_ms + 20, &mut out);
         self.give(out)
     }
@@ -144,6 +150,15 @@ impl Bench {
     pub(super) fn pump(&mut self) {
         self.feed.pump(self.now_ms);
     }
+}
+
+fn message(time: u32, payload: &'static [u8]) -> Message {
+    let kind = match payload.first() {
+        Some(0xaf) => Kind::Audio,
+        Some(0x02) => Kind::Data,
+        _ => Kind::Video,
+    };
+    Message { kind, time: WireTime(time), payload: Bytes::from_static(payload) }
 }
 
 /// How often `what` stands in `bytes`.

@@ -8,6 +8,16 @@ impl Rng {
         Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5eed)
     }
 
+    /// The chance of one part of a run: what others draw does not change it.
+    pub(crate) fn of(seed: u64, part: &str, number: usize) -> Rng {
+        let mut rng = Rng::new(seed);
+        for byte in part.bytes() {
+            rng.0 = rng.next() ^ u64::from(byte);
+        }
+        rng.0 = rng.next() ^ number as u64;
+        Rng(rng.next())
+    }
+
     pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;

@@ -34,8 +34,8 @@ impl Style {
         let fps = if fat { 25 } else { rng.pick(&[2, 10, 25, 25]) };
         let gop_ms = rng.pick(&[300, 500, 1000, 2000]);
         Style {
-            audio: tracks != 0 && tracks != 1,
-            video: tracks != 2,
+            audio: tracks != 0,
+            video: tracks != 1 && tracks != 2,
             meta: rng.pick(&[0, 1, 1, 2]),
             picture_ms: 1000 / fps,
             sound_ms: rng.pick(&[23, 60]),
@@ -70,6 +70,8 @@ pub(crate) struct Fact {
     pub(crate) made_ms: u64,
     /// Time as every viewer saw it.
     pub(crate) seen_time: Option<u32>,
+    /// Some viewer got it.
+    pub(crate) seen: bool,
 }
 
 /// Makes one session's messages as time goes by.
@@ -85,7 +87,24 @@ pub(crate) struct Script {
     began: bool,
 }
 
-const HEAD: [&[u8]; 4] = [b"\xaf\x00", b"\x17\x00\x00\x00\x00", b"\xaf\x01", b"\x17\x01\x00\x00\x00"];
+const SOUND: &[u8] = b"\xaf\x01";
+const KEY: &[u8] = b"\x17\x01\x00\x00\x00";
+const PICTURE: &[u8] = b"\x27\x01\x00\x00\x00";
+/// AAC LC, stereo, at a sampling rate that is the variant.
+const AUDIO_HEADERS: [&[u8]; 3] = [b"\xaf\x00\x12\x10", b"\xaf\x00\x11\x90", b"\xaf\x00\x12\x90"];
+/// `samplingFrequencyIndex` of each.
+const RATE_INDEXES: [u8; 3] = [4, 3, 5];
+/// AVC with parameter sets of two bytes, the second of which is the variant.
+const VIDEO_HEADER: &[u8] = b"\x17\x00\x00\x00\x00\x01\x64\x00\x1f\xff\xe1\x00\x02\x67V\x01\x00\x02\x68V";
+const VARIANT_AT: usize = 14;
+/// First bytes of a slice of a keyframe and of another.
+const KEY_SLICE: u8 = 0x65;
+const SLICE: u8 = 0x41;
+
+/// The variant of an audio header, by its `samplingFrequencyIndex`.
+pub(crate) fn audio_variant(rate_index: u8) -> u8 {
+    RATE_INDEXES.iter().position(|index| *index == rate_index).expect("a rate that was published") as u8 + 1
+}
 
 impl Script {
     pub(crate) fn new(nonce: u32, style: Style, rng: &mut Rng) -> Script {
@@ -156,16 +175,27 @@ impl Script {
             }
             let seq = facts.len() as u32;
             let header = if is_picture { self.video_header } else { self.audio_header };
-            facts.push(Fact { kind, key, header, meta: self.meta, made_ms: now_ms, seen_time: None });
+            facts.push(Fact {
+                kind,
+                key,
+                header,
+                meta: self.meta,
+                made_ms: now_ms,
+                seen_time: None,
+                seen: false,
+            });
             let size = match (is_picture, key) {
                 (true, true) => self.style.key_bytes,
                 (true, false) => self.style.picture_bytes,
                 _ => 8,
             };
-            let mut payload = Vec::with_capacity(size + 16);
-            payload.extend_from_slice(HEAD[2 + usize::from(is_picture)]);
-            if is_picture && !key {
-                payload[0] = 0x27;
+            let mut payload = Vec::with_capacity(size + 18);
+            if is_picture {
+                payload.extend_from_slice(if key { KEY } else { PICTURE });
+                payload.extend_from_slice(&(size as u32 + 9).to_be_bytes());
+                payload.push(if key { KEY_SLICE } else { SLICE });
+            } else {
+                payload.extend_from_slice(SOUND);
             }
             payload.extend_from_slice(&self.nonce.to_be_bytes());
             payload.extend_from_slice(&seq.to_be_bytes());
@@ -179,11 +209,15 @@ impl Script {
     }
 
     fn header(&self, kind: Kind, at_ms: u64) -> Message {
-        let (head, variant) = match kind {
-            Kind::Audio => (HEAD[0], self.audio_header),
-            _ => (HEAD[1], self.video_header),
+        let payload = if kind == Kind::Audio {
+            AUDIO_HEADERS[usize::from(self.audio_header) - 1].to_vec()
+        } else {
+            let mut header = VIDEO_HEADER.to_vec();
+            let last = header.len() - 1;
+            (header[VARIANT_AT], header[last]) = (self.video_header, self.video_header);
+            header
         };
-        Message { kind, time: self.time(at_ms), payload: [head, &[variant]].concat().into() }
+        Message { kind, time: self.time(at_ms), payload: payload.into() }
     }
 }
 
@@ -203,18 +237,34 @@ pub(crate) enum Said {
     Frame { nonce: u32, seq: u32 },
 }
 
+/// Whether a message is a frame, and not a header or metadata.
+pub(crate) fn is_frame(message: &Message) -> bool {
+    message.kind != Kind::Data && message.payload.get(1) == Some(&1)
+}
+
+/// Which session and which of its frames the bytes of a sound or a slice name.
+pub(crate) fn names(b: &[u8]) -> (u32, u32) {
+    let u32_at = |at: usize| u32::from_be_bytes(b[at..at + 4].try_into().unwrap());
+    (u32_at(0), u32_at(4))
+}
+
 /// Reads a payload that a viewer got.
 pub(crate) fn read(kind: Kind, payload: &[u8]) -> Said {
-    let u32_at = |at: usize| u32::from_be_bytes(payload[at..at + 4].try_into().unwrap());
+    let frame = |at: usize| {
+        let (nonce, seq) = names(&payload[at..]);
+        Said::Frame { nonce, seq }
+    };
     match kind {
         Kind::Data => {
             let name = b"variant\x00";
             let at = payload.windows(name.len()).position(|window| window == name).unwrap() + name.len();
             Said::Meta(f64::from_be_bytes(payload[at..at + 8].try_into().unwrap()) as u8)
         }
-        Kind::Audio if payload[1] == 0 => Said::Header(payload[2]),
-        Kind::Video if payload[1] == 0 => Said::Header(payload[5]),
-        Kind::Audio => Said::Frame { nonce: u32_at(2), seq: u32_at(6) },
-        Kind::Video => Said::Frame { nonce: u32_at(5), seq: u32_at(9) },
+        Kind::Audio if payload[1] == 0 => {
+            Said::Header(audio_variant((payload[2] & 7) << 1 | payload[3] >> 7))
+        }
+        Kind::Video if payload[1] == 0 => Said::Header(payload[VARIANT_AT]),
+        Kind::Audio => frame(2),
+        Kind::Video => frame(10),
     }
 }

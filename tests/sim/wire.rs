@@ -1,5 +1,6 @@
 //! A viewer's connection: takes random amounts, becomes full, stalls, recovers, or stays stuck.
 
+use crate::bomb;
 use bytes::Bytes;
 use srs_shard::stats::reason::CloseReason;
 use srs_shard::stream::wire::{Taken, Wire};
@@ -24,9 +25,8 @@ pub(crate) struct Line {
     pub(crate) closed: Option<CloseReason>,
     /// Fails at the next send: the peer reset it.
     pub(crate) reset: bool,
-    /// Calls of `try_send` and bytes in them.
-    pub(crate) sends: u64,
-    pub(crate) sent_bytes: u64,
+    /// Breaks its feed at so many sends from now.
+    pub(crate) bomb: Option<(u64, bomb::Target)>,
 }
 
 impl Line {
@@ -81,7 +81,10 @@ impl Wire for SimWire {
         if line.reset {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
-        line.sends += 1;
+        line.bomb = line.bomb.map(|(sends, target)| (sends - 1, target));
+        if let Some((_, target)) = line.bomb.take_if(|(sends, _)| *sends == 0) {
+            bomb::go_off(target);
+        }
         let (mut sent, mut all) = (0, true);
         for slice in slices {
             let taken = line.put(slice);
@@ -91,7 +94,6 @@ impl Wire for SimWire {
                 break;
             }
         }
-        line.sent_bytes += sent as u64;
         Ok(if all { Taken::All } else { Taken::Part(sent) })
     }
 

@@ -230,7 +230,8 @@ impl Mux {
 /// `counters` are those of the last packets before it.
 ///
 /// After a jump each PID's counter breaks; an adaptation field alone says so and does not count (§2.4.3.3), so
-/// that the stream's next packet follows on.
+/// that the stream's next packet follows on. That goes for a track that the program lacks just now, too: it may
+/// have been there before the jump, and come again.
 pub fn write_start(program: &Program, counters: Counters, jump: bool, out: &mut Vec<u8>) {
     let broken = Adaptation { discontinuity: true, ..Adaptation::default() };
     if jump {
@@ -239,10 +240,8 @@ pub fn write_start(program: &Program, counters: Counters, jump: bool, out: &mut 
     }
     psi::write_pat(counters.pat, out);
     psi::write_pmt(program, counters.pmt, out);
-    if jump && program.video.is_some() {
+    if jump {
         write_adaptation_only(Program::VIDEO_PID, counters.video, broken, out);
-    }
-    if jump && program.audio.is_some() {
         write_adaptation_only(program.audio_pid(), counters.audio, broken, out);
     }
 }

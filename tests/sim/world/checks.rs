@@ -1,6 +1,12 @@
 //! What must hold after each step, and once all trouble is over.
 
 use super::*;
+use crate::player::{Eye, carries};
+use crate::script::Fact;
+use srs_shard::formats::message::Kind;
+use srs_shard::stream::settings::Cadence;
+use srs_shard::stream::viewer::Mode;
+use std::collections::HashMap;
 
 impl World {
     /// A viewer that takes everything loses nothing, whatever the others do, unless a shard stalled for
@@ -8,22 +14,56 @@ impl World {
     pub(super) fn check_healthy(&self, n: usize, jumps: u32) {
         let watcher = &self.watchers[n];
         let Some(feed) = watcher.id.and_then(|id| self.shards[watcher.shard].hub.feed_of(id)) else { return };
-        let roomy = self.settings.iter().all(|s| {
-            s.feed_max_bytes > 4 << 20 && u64::from(s.queue_length_ms) > 3 * self.worst_stall_ms + 1_500
-        });
-        if roomy && !self.fat && jumps > 0 {
+        let stream = &self.streams[watcher.stream];
+        let ever = &self.vhosts[stream.vhost].ever;
+        let worst_ms = self.stalls.worst_ms;
+        let roomy = ever
+            .iter()
+            .all(|s| s.feed_max_bytes > 4 << 20 && u64::from(s.queue_length_ms) > 3 * worst_ms + 1_500);
+        if !roomy || stream.fat {
+            return;
+        }
+        if jumps > 0 {
             violated("healthy", format!("viewer {n} jumped {jumps} times, {} gaps", feed.counters().gaps));
         }
-        let step = self.settings.iter().map(|s| match s.cadence {
+        let step = ever.iter().map(|s| match s.cadence {
             Cadence::Fixed { ms } => ms.max(s.send_min_interval_ms),
             _ => 350,
         });
-        if !self.stalls && roomy && !self.fat {
+        if worst_ms == 0 {
             let bound = 2 * u64::from(step.max().unwrap_or(0)) + 2 * self.delay_ms + 100;
             if watcher.player.worst_ms > bound {
                 let took = watcher.player.worst_ms;
                 violated("latency", format!("viewer {n}: {took} ms, bound {bound}"));
             }
+        }
+    }
+
+    /// Where a viewer that takes everything begins: with the first that it can use, if it waited for the
+    /// publish; and soon, if a keyframe was there before it.
+    pub(super) fn check_start(&self, n: usize) {
+        let watcher = &self.watchers[n];
+        let stream = &self.streams[watcher.stream];
+        let Some((nonce, seq)) = watcher.player.first.filter(|_| !stream.fat) else { return };
+        let facts = &stream.ledger.sessions[nonce as usize];
+        let ever = &self.vhosts[stream.vhost].ever;
+        let kept = ever.iter().all(|s| s.feed_max_bytes > 4 << 20 && s.queue_length_ms > 10_000);
+        let first = &facts[seq as usize];
+        let shows = facts.iter().any(|fact| fact.kind == Kind::Video) && watcher.format.carries_video();
+        let starts = |fact: &Fact| if shows { fact.key } else { carries(watcher.format, fact) };
+        let passed = facts[..seq as usize].iter().any(starts);
+        if kept && watcher.waits_for == Some(nonce) && passed {
+            violated("early", format!("viewer {n} waited for session {nonce} and begins with {seq}"));
+        }
+        // A header that changes within a GOP ends what a format that is asked for anew could start with.
+        let of = |s: &&Session| s.stream == watcher.stream && s.script.nonce() == nonce;
+        let steady = self.sessions.iter().find(of).is_some_and(|s| s.script.style.changes == 0);
+        let cached = steady && ever.iter().all(|s| s.gop_cache && s.gop_cache_max_ms >= 3_000);
+        let bound = 4 * self.delay_ms + 2 * 350 + 600;
+        let there = facts.iter().any(|fact| fact.key && fact.made_ms + bound < watcher.joined_ms);
+        let late = watcher.player.began_ms > watcher.joined_ms + bound || !first.key;
+        if kept && cached && shows && there && late && self.stalls.worst_ms == 0 && !self.calm {
+            violated("starts-soon", format!("viewer {n} begins with {seq} {first:?}"));
         }
     }
 
@@ -38,7 +78,15 @@ impl World {
             let line = watcher.wire.0.borrow();
             let free = line.parked.is_none() && line.private.is_empty() && !line.is_over() && !line.owed;
             let reads = matches!(viewer.mode(), Mode::Step | Mode::Audio);
-            if free && reads && !watcher.paused && !watcher.to_tell && viewer.offset() != feed.log().end() {
+            // Nobody jumps into a publish before its first frame.
+            let waits = feed.is_live() && !feed.log().has_begun() && viewer.offset() < feed.log().start();
+            if free
+                && reads
+                && !waits
+                && !watcher.paused
+                && !watcher.to_tell
+                && viewer.offset() != feed.log().end()
+            {
                 let (at, end) = (viewer.offset().0, feed.log().end().0);
                 violated("rest", format!("shard {me} rests, viewer {n} is at {at} of {end}"));
             }
@@ -46,16 +94,43 @@ impl World {
     }
 
     pub(super) fn check_memory(&self) {
-        let max = self.settings.iter().map(|s| s.feed_max_bytes).max().unwrap_or(0);
         // A block gathers at most what an interval, or a stall, brings; its window bounds what is posted.
         for (at, shard) in self.shards.iter().enumerate() {
-            let feeds = shard.hub.feeds().map(|feed| feed.log());
-            let outputs = shard.hub.origins().flat_map(|origin| origin.outputs()).map(|output| &output.log);
-            for log in feeds.chain(outputs) {
+            let feeds = shard.hub.feeds().map(|feed| (feed.key(), feed.log()));
+            let owned = shard.hub.origins();
+            let owned = owned.flat_map(|s| s.outputs().iter().map(|output| (s.key(), &output.log)));
+            for (key, log) in feeds.chain(owned) {
+                let ever = &self.vhosts[self.streams[self.stream_of(key)].vhost].ever;
+                let max = ever.iter().map(|s| s.feed_max_bytes).max().unwrap_or(0);
+                if log.bytes() <= max {
+                    continue;
+                }
                 let block = log.blocks().iter().map(|block| block.bytes.len()).max().unwrap_or(0);
                 if log.bytes() > max + block {
-                    violated("memory", format!("{} bytes in a log of shard {at}", log.bytes()));
+                    violated("memory", format!("{} bytes in a log of {key} on shard {at}", log.bytes()));
                 }
+            }
+        }
+    }
+
+    /// What a viewer of the shard stands in is kept for as long as it may be behind.
+    pub(super) fn check_retention(&self) {
+        for (n, watcher) in self.watchers.iter().enumerate().filter(|(_, w)| !w.gone) {
+            let hub = &self.shards[watcher.shard].hub;
+            let both = watcher.id.and_then(|id| Some((hub.viewer(id)?, hub.feed_of(id)?)));
+            let Some((viewer, feed)) = both else { continue };
+            let reads = matches!(viewer.mode(), Mode::Step | Mode::Audio);
+            let log = feed.log();
+            if !reads || viewer.offset() >= log.start() || feed.counters().gaps > 0 {
+                continue;
+            }
+            let ever = &self.vhosts[self.streams[watcher.stream].vhost].ever;
+            let queue_ms = ever.iter().map(|s| i64::from(s.queue_length_ms)).min().unwrap_or(0);
+            let roomy = ever.iter().all(|s| s.feed_max_bytes > 4 << 20);
+            let oldest = log.blocks().front().and_then(|block| block.units.first()).map(|unit| unit.time.0);
+            let kept_ms = log.live_time().zip(oldest).map_or(i64::MAX, |(live, oldest)| live.0 - oldest);
+            if roomy && kept_ms + 1_000 < queue_ms {
+                violated("retention", format!("viewer {n} stands before the log, which holds {kept_ms} ms"));
             }
         }
     }
@@ -109,14 +184,16 @@ impl World {
                 continue;
             }
             let eye = watcher.player.eye;
-            let due = |fact: &&Fact| {
-                fact.made_ms + 1_500 < self.now && (eye == Eye::Step || fact.kind == Kind::Audio)
-            };
-            let due = facts.iter().rposition(|fact| due(&fact));
+            let due = facts.iter().rposition(|fact| {
+                fact.made_ms + 1_500 < self.now
+                    && (eye == Eye::Step || fact.kind == Kind::Audio)
+                    && carries(watcher.format, fact)
+            });
             let mode = self.shards[watcher.shard].hub.viewer(id).map(|viewer| viewer.mode());
             let last = watcher.player.last;
             let nonce = session.script.nonce();
-            if session.script.style.video && (eye != Eye::Step || mode != Some(Mode::Step)) {
+            let shows = session.script.style.video && watcher.format.carries_video();
+            if shows && (eye != Eye::Step || mode != Some(Mode::Step)) {
                 violated("liveness", format!("viewer {n} has no picture: {eye:?} {mode:?}, last {last:?}"));
             }
             if due.is_some_and(|due| last.is_none_or(|(of, seq)| of != nonce || (seq as usize) < due)) {
@@ -128,9 +205,10 @@ impl World {
     /// Viewers that never jumped agree on where each session ended, and that nothing was between.
     pub(super) fn check_claims(&self, stream: usize) {
         let ledger = &self.streams[stream].ledger;
-        let mut ends: HashMap<u32, (u32, usize)> = HashMap::new();
+        let mut ends: HashMap<(u32, bool), (u32, usize)> = HashMap::new();
         for claim in &ledger.claims {
-            let (last, viewer) = *ends.entry(claim.from).or_insert((claim.last, claim.viewer));
+            let same = (claim.from, claim.format.carries_video());
+            let (last, viewer) = *ends.entry(same).or_insert((claim.last, claim.viewer));
             if last != claim.last {
                 let mine = claim.last;
                 let text = format!(
@@ -143,7 +221,7 @@ impl World {
             let to = claim.to.map_or(order(claim.from), order);
             for (nonce, facts) in ledger.sessions.iter().enumerate() {
                 let between = order(nonce as u32) > order(claim.from) && order(nonce as u32) < to;
-                if between && facts.iter().any(|fact| fact.seen_time.is_some()) {
+                if between && facts.iter().any(|fact| fact.seen && carries(claim.format, fact)) {
                     violated(
                         "every-frame",
                         format!("viewer {} saw nothing of session {nonce}", claim.viewer),
@@ -153,7 +231,7 @@ impl World {
             let of = |s: &&Session| s.stream == stream && s.script.nonce() == claim.from;
             let session = self.sessions.iter().find(of).unwrap();
             // What a session asked before it left may arrive after a later one's: other pair of shards.
-            let slack_ms = 2_000 + 2 * self.worst_stall_ms;
+            let slack_ms = 2_000 + 2 * self.stalls.worst_ms;
             let alone = self.sessions.iter().all(|other| {
                 other.stream != stream
                     || other.script.nonce() == claim.from
@@ -161,13 +239,29 @@ impl World {
                     || other.asked_ms > session.left_ms + slack_ms
                     || (other.left_ms > 0 && other.left_ms + slack_ms < session.asked_ms)
             });
-            let held = self.settings.iter().any(|settings| settings.hold_ms > 0);
-            if alone && claim.http && claim.to.is_some() && !held {
+            let ever = &self.vhosts[self.streams[stream].vhost].ever;
+            let held = ever.iter().any(|settings| settings.hold_ms > 0);
+            if alone && claim.format.is_http() && claim.to.is_some() && !held {
                 violated("body-ends", format!("{claim:?}: the publisher had left"));
             }
-            if alone && claim.last + 1 != session.sent {
-                let sent = session.sent;
+            let sent = session.sent;
+            let rest = ledger.sessions[claim.from as usize].get(claim.last as usize + 1..sent as usize);
+            if alone && rest.is_none_or(|rest| rest.iter().any(|fact| carries(claim.format, fact))) {
                 violated("every-frame", format!("{claim:?}, but {sent} frames were sent before it left"));
+            }
+        }
+    }
+
+    /// Everybody left: so did all that the hubs kept for them.
+    pub(super) fn check_nothing_is_left(&self) {
+        if !self.network.is_empty() {
+            violated("quiet", "posts go on for ever".to_owned());
+        }
+        for (at, shard) in self.shards.iter().enumerate() {
+            if shard.hub.is_live() {
+                let streams: Vec<_> = shard.hub.origins().map(|s| (s.key(), s.publisher())).collect();
+                let feeds = shard.hub.feeds().count();
+                violated("leak", format!("shard {at} keeps streams {streams:?}, {feeds} feeds, or a source"));
             }
         }
     }

@@ -1,6 +1,47 @@
 //! Publishers: they ask, are granted or refused, send what their scripts say, and leave or die.
 
 use super::*;
+use crate::script::{self, Script};
+use srs_shard::formats::message::{Kind, Message};
+use srs_shard::stream::hub::PUBLISH_CREDIT_BYTES;
+use srs_shard::stream::post::SourceId;
+
+/// Bytes a publisher's connection reads in one go.
+const READ_BYTES: usize = 64 << 10;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Planned,
+    Asking,
+    Live,
+    Over,
+}
+
+pub(super) struct Session {
+    pub(super) rng: Rng,
+    pub(super) stream: usize,
+    pub(super) shard: usize,
+    pub(super) source: Option<SourceId>,
+    pub(super) state: State,
+    pub(super) starts_ms: u64,
+    pub(super) ends_ms: u64,
+    /// Sends nothing from then on, without leaving.
+    pub(super) hangs_ms: u64,
+    /// Sends a message then that breaks the stream.
+    pub(super) bomb_ms: u64,
+    pub(super) live_ms: u64,
+    pub(super) left_ms: u64,
+    pub(super) asked_ms: u64,
+    pub(super) script: Script,
+    pub(super) made: Vec<Message>,
+    pub(super) made_at: usize,
+    /// Frames that the server has read.
+    pub(super) sent: u32,
+    pub(super) room: bool,
+    pub(super) room_lost_ms: u64,
+    pub(super) uncredited: i64,
+    pub(super) most_bytes: (usize, usize),
+}
 
 impl World {
     pub(super) fn session_step(&mut self, n: usize) {
@@ -9,12 +50,12 @@ impl World {
         if self.shards[shard].stalled_until > now {
             return;
         }
+        let stream = &mut self.streams[session.stream];
         match session.state {
             State::Planned if session.starts_ms <= now => {
-                let stream = &self.streams[session.stream];
                 let nonce = session.script.nonce();
                 let hub = &mut self.shards[shard].hub;
-                let source = hub.publish(&stream.key, u64::from(nonce), &session.settings);
+                let source = hub.publish(&stream.key, u64::from(nonce), &self.vhosts[stream.vhost].settings);
                 trace!(
                     now,
                     "session {n} (nonce {nonce}) of {} asks on shard {shard}: {source:?}", stream.key
@@ -32,10 +73,16 @@ impl World {
             }
             State::Live if session.hangs_ms > now => {
                 let elapsed = now - session.live_ms;
-                let facts =
-                    &mut self.streams[session.stream].ledger.sessions[session.script.nonce() as usize];
-                session.script.make(elapsed, now, &mut self.rng, facts, &mut session.made);
-                self.send(n);
+                let facts = &mut stream.ledger.sessions[session.script.nonce() as usize];
+                session.script.make(elapsed, now, &mut session.rng, facts, &mut session.made);
+                if session.bomb_ms <= now {
+                    trace!(now, "session {n} sends what breaks {}", stream.key);
+                    session.bomb_ms = u64::MAX;
+                    session.made.push(bomb::message(session.stream));
+                }
+                if !self.send(n) {
+                    return;
+                }
             }
             _ => return,
         }
@@ -43,13 +90,14 @@ impl World {
         self.collect(shard);
     }
 
-    pub(super) fn send(&mut self, n: usize) {
+    /// Gives the hub what was read, if it takes it; false if there was nothing to give.
+    fn send(&mut self, n: usize) -> bool {
         let session = &mut self.sessions[n];
         if !session.room {
             if self.calm && self.now - session.room_lost_ms.max(self.calm_ms) > 3_000 {
                 violated("room-comes", format!("session {n} waits since {}", session.room_lost_ms));
             }
-            return;
+            return false;
         }
         let mut batch = Vec::new();
         let mut bytes = 0;
@@ -60,9 +108,7 @@ impl World {
             );
             session.made_at += 1;
             bytes += message.held_bytes();
-            if matches!(message.kind, Kind::Audio | Kind::Video) && message.payload.len() > 10 {
-                session.sent += 1;
-            }
+            session.sent += u32::from(script::is_frame(&message));
             batch.push(message);
         }
         if session.made_at == session.made.len() {
@@ -70,7 +116,7 @@ impl World {
             session.made_at = 0;
         }
         if batch.is_empty() {
-            return;
+            return false;
         }
         session.uncredited += bytes as i64;
         let most = PUBLISH_CREDIT_BYTES + (READ_BYTES + session.most_bytes.0) as i64;
@@ -80,5 +126,7 @@ impl World {
         }
         session.room = self.shards[session.shard].hub.media(session.source.unwrap(), batch);
         session.room_lost_ms = self.now;
+        self.tally.note(Tried::Starved, u64::from(!session.room));
+        true
     }
 }
