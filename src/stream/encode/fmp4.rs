@@ -76,6 +76,11 @@ impl Fmp4 {
     pub const fn ended(&self) -> bool {
         self.ended
     }
+
+    /// Appends the audio that is gathered: the prelude changes, and a viewer who starts behind that has the new one.
+    pub fn before_change(&mut self, out: &mut OpenBlock) {
+        self.write_audio(out);
+    }
 }
 
 impl Encode for Fmp4 {
