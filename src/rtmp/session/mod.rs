@@ -10,7 +10,7 @@
 //! Media to players does not pass through here; see [`super`].
 
 mod connect;
-pub(super) mod media;
+pub(crate) mod media;
 mod play;
 mod publish;
 mod refuse;
