@@ -44,6 +44,7 @@
 //! | [`web`] | what is said over HTTP: API, live bodies, files, the player page |
 //! | [`server`] | sockets and shards around all of it |
 //! | [`config`], [`stats`], [`logging`], [`cli`] | what their names say |
+//! | `fuzzing` | for tests only: what must hold for every input |
 //!
 //! [`ServerSession::read`]: rtmp::session::ServerSession::read
 //! [`Hub::media`]: stream::hub::Hub::media
@@ -81,12 +82,19 @@ pub fn srs_version() -> String {
     format!("{major}.{minor}.{revision}")
 }
 
+// The checker of transport streams that tests and fuzzing share names the crate as tests do.
+#[cfg(any(test, feature = "fuzzing"))]
+extern crate self as srs_shard;
+
 pub mod caster;
 pub mod cli;
 pub mod config;
 #[cfg(feature = "fault-injection")]
 pub mod faults;
 pub mod formats;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 pub mod logging;
 pub mod rtmp;

@@ -199,3 +199,16 @@ fn audio_that_changes_its_codec_and_back_has_no_unmarked_break() {
     assert_eq!(report.pes.iter().filter(|pes| pes.pid == 0x100).count(), 150);
     assert!(report.discontinuities >= 2);
 }
+
+#[test]
+fn audio_goes_on_after_a_silence_though_video_never_does() {
+    let mut frames = frames(H264_AAC, 0);
+    frames.retain(|(f, _)| f.kind != Kind::Video || f.time.0 < 500);
+    for (frame, _) in frames.iter_mut().filter(|(f, _)| f.time.0 >= 500) {
+        frame.time.0 += 6_000;
+    }
+    // The checker refuses data that is due 5 s after the clock or later: this one would stand still.
+    let report = check(&Encoded::new(Format::Ts, &frames).body());
+    assert_eq!(report.discontinuities, 1, "the clock's break");
+    assert_carries(&report, &frames, Kind::Audio, 0x101);
+}

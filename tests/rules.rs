@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::{fmt, fs};
 
 /// What may stand at the top of the repository; hidden entries, logs and build output aside.
-const TOP: [&str; 13] = [
+const TOP: [&str; 14] = [
     "CHANGELOG.md",
     "Cargo.lock",
     "Cargo.toml",
@@ -16,6 +16,7 @@ const TOP: [&str; 13] = [
     "benches",
     "conf",
     "deploy",
+    "fuzz",
     "loadtest",
     "rustfmt.toml",
     "shards",
@@ -36,9 +37,9 @@ const LONGER: [(&str, usize, &str); 4] = [
 ];
 
 /// Modules of `src/` in dependency order: a module may use those before it, and itself.
-const ORDER: [&str; 12] = [
+const ORDER: [&str; 13] = [
     "formats", "config", "stats", "logging", "faults", "rtmp", "http", "stream", "caster", "web", "cli",
-    "server",
+    "server", "fuzzing",
 ];
 /// Plain data and decisions: of the server's modules they may use these only.
 const PLAIN: [(&str, &[&str]); 5] = [
@@ -140,7 +141,7 @@ fn files(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {
 /// All of our Rust files but this one, whose tables name what they forbid.
 fn sources() -> Vec<Source> {
     let mut paths = Vec::new();
-    for folder in ["src", "shards", "loadtest", "tests", "benches"] {
+    for folder in ["src", "shards", "loadtest", "tests", "benches", "fuzz/fuzz_targets"] {
         files(&root().join(folder), "rs", &mut paths);
     }
     paths.sort();

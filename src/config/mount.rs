@@ -170,7 +170,18 @@ impl Mount {
 
     /// Where a stream of a vhost is found, as a path that a page on any host can ask for.
     pub fn path_of(&self, vhost: &str, app: &str, stream: &str) -> String {
-        let path = self.path.replace("[vhost]", vhost).replace("[app]", app).replace("[stream]", stream);
+        let mut path = String::with_capacity(self.path.len() + vhost.len() + app.len() + stream.len());
+        let mut rest = self.path.as_str();
+        // In one walk: a name may look like a placeholder.
+        while let Some((before, bracket)) = rest.find('[').and_then(|at| rest.split_at_checked(at)) {
+            let placeholders = [("[vhost]", vhost), ("[app]", app), ("[stream]", stream)];
+            let found = placeholders.into_iter().find_map(|(p, name)| Some((name, bracket.strip_prefix(p)?)));
+            // A template has no other brackets, but a vhost put into it may.
+            let (name, behind) = found.unwrap_or_else(|| bracket.split_at(1));
+            path.extend([before, name]);
+            rest = behind;
+        }
+        path += rest;
         let host = match &self.binding {
             Binding::Host(host) => host,
             Binding::Vhost | Binding::Any => vhost,
@@ -316,6 +327,8 @@ mod tests {
         assert_eq!(named.path_of("v", "l", "a"), "/v/l/a.flv?vhost=v");
         assert_eq!(named.of_vhost("v").names_in("/v/l/a.flv"), Some(("l", "a")));
         assert_eq!(named.of_vhost("v").names_in("/w/l/a.flv"), None);
+        let odd = mount.path_of(DEFAULT_VHOST, "[stream]", "[app]");
+        assert_eq!(odd, "/x/%5Bstream%5D/%5Bapp%5D.flv", "names that look like placeholders are names");
     }
 
     proptest! {

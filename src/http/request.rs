@@ -458,7 +458,8 @@ fn split_target(target: &str, method: Method) -> Result<(Option<&str>, &str), Er
     }
 }
 
-/// Exactly one `Host` in HTTP/1.1, at most one in 1.0 (RFC 9112 §3.2); an absolute target's host goes before it.
+/// Exactly one `Host` in HTTP/1.1, at most one in 1.0, and a good one (RFC 9112 §3.2); an absolute target's host goes
+/// before it.
 fn host(
     authority: Option<&str>,
     headers: &Headers,
@@ -470,8 +471,9 @@ fn host(
         (None, None) if version == Version::Http11 => return Err(Error::BadHead("no Host header")),
         (one, None) => one,
     };
-    let (host, port) =
-        split_host_port(authority.or(header).unwrap_or_default()).ok_or(Error::BadHead("host"))?;
+    let read = |text| split_host_port(text).ok_or(Error::BadHead("host"));
+    let header = read(header.unwrap_or_default())?;
+    let (host, port) = authority.map_or(Ok(header), read)?;
     Ok((host.to_ascii_lowercase(), port))
 }
 

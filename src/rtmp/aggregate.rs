@@ -9,13 +9,13 @@ use bytes::Bytes;
 
 /// Messages of the AMF3 types carry AMF0 behind one byte that says so; some senders leave it out, but no
 /// command or data begins with a number, which that byte would mean.
-pub(super) fn without_amf3_mark(payload: &[u8]) -> &[u8] {
+pub(crate) fn without_amf3_mark(payload: &[u8]) -> &[u8] {
     payload.strip_prefix(&[0]).unwrap_or(payload)
 }
 
 /// Takes a data message's wrapping off: AMF3's mark and the command to set metadata. What is meant for the
 /// server alone is dropped.
-pub(super) fn data(time: WireTime, payload: &Bytes) -> Option<Message> {
+pub(crate) fn data(time: WireTime, payload: &Bytes) -> Option<Message> {
     let bare = without_amf3_mark(payload);
     let mut r = Reader::new(bare);
     let name = Value::read(&mut r).ok()?;
@@ -33,7 +33,7 @@ pub(super) fn data(time: WireTime, payload: &Bytes) -> Option<Message> {
 
 /// Several messages in one (§7.1.6): each an FLV tag with its back pointer.
 #[derive(Debug)]
-pub(super) struct Aggregate {
+pub(crate) struct Aggregate {
     payload: Bytes,
     at: usize,
     time: WireTime,
@@ -42,12 +42,12 @@ pub(super) struct Aggregate {
 }
 
 impl Aggregate {
-    pub(super) const fn new(payload: Bytes, time: WireTime) -> Aggregate {
+    pub(crate) const fn new(payload: Bytes, time: WireTime) -> Aggregate {
         Aggregate { payload, at: 0, time, shift: None }
     }
 
     /// The next audio, video or data message. A part that is cut short ends the aggregate.
-    pub(super) fn next(&mut self) -> Option<Message> {
+    pub(crate) fn next(&mut self) -> Option<Message> {
         loop {
             let (head, body) = self.part().ok()?;
             let own_time = head.time.0;

@@ -356,7 +356,7 @@ impl ClientSession {
         let config = self.config.clone();
         Control::WindowAck(config.window_ack_bytes).write(&mut self.out);
         if config.role != Role::Play {
-            self.chunk_bytes = config.chunk_bytes.clamp(1, super::chunk::MAX_CHUNK_BYTES);
+            self.chunk_bytes = config.chunk_bytes.clamp(DEFAULT_CHUNK_BYTES, super::chunk::MAX_CHUNK_BYTES);
             Control::ChunkSize(self.chunk_bytes).write(&mut self.out);
         }
         if config.role == Role::PublishFmle {

@@ -13,7 +13,7 @@
 //! Left out: RTMPE, RTMPT, shared objects, AMF3 values (messages of the AMF3 types are read, their AMF0
 //! content taken), and several message streams per connection: as in SRS every stream has id 1.
 
-mod aggregate;
+pub(crate) mod aggregate;
 pub mod chunk;
 pub mod client;
 pub mod command;

@@ -104,6 +104,7 @@ impl Output {
         out: &mut Vec<(u16, Sub, FeedItem)>,
     ) {
         if self.open_prelude.version != prelude.version {
+            self.encoder.before_change(&mut self.open);
             self.seal_and_post(epoch, settings, out); // a block has one prelude
             self.open_prelude = Arc::clone(prelude);
         }

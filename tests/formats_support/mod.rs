@@ -59,9 +59,15 @@ impl Encoded {
     pub fn new(format: Format, frames: &[(Frame, Prelude)]) -> Encoded {
         let mut encoder = Encoder::new(format);
         let (mut block, mut preludes) = (OpenBlock::new(format), Vec::new());
+        let mut before = Prelude::default();
         for (frame, in_force) in frames {
+            if before.version != in_force.version {
+                encoder.before_change(&mut block);
+                preludes.resize(block.units.len(), before);
+            }
             encoder.frame(frame, in_force, &mut block);
             preludes.resize(block.units.len(), in_force.clone());
+            before = in_force.clone();
         }
         if let Some((_, last)) = frames.last() {
             encoder.flush(last, &mut block);

@@ -129,7 +129,9 @@ impl Mux {
             }
         }
         let since = access.dts.saturating_sub(*mark.get_or_insert(access.dts));
-        if access.key || self.tables_due || !(0..TABLE_INTERVAL).contains(&since) {
+        // While one track catches up with the other the clock is faster than both.
+        let by_clock = self.clock.is_some_and(|now| now.saturating_sub(self.tables_clock) >= TABLE_INTERVAL);
+        if access.key || self.tables_due || by_clock || !(0..TABLE_INTERVAL).contains(&since) {
             self.write_tables(out);
         }
         let clock = self.advance_clock(access, pid, out);
@@ -188,25 +190,30 @@ impl Mux {
             if on_pid {
                 return Some((now, false));
             }
-            self.write_clock(now, out);
+            self.write_clock(now, false, out);
             return None;
         };
         let step = now.saturating_sub(last);
         if !(-STALLED..=PCR_MAX_STEP).contains(&step) {
-            if !on_pid {
-                return None;
+            if !on_pid && step < 0 {
+                return None; // the clock's own track will take it back
             }
             self.clock = Some(now);
-            return Some((now, true));
+            if on_pid {
+                return Some((now, true));
+            }
+            // The clock's own track may never come again.
+            self.write_clock(now, true, out);
+            return None;
         }
         let mut at = last;
         while now - at > PCR_INTERVAL {
-            at += PCR_INTERVAL;
-            if at.saturating_sub(self.tables_clock) >= TABLE_INTERVAL {
+            if (at + PCR_INTERVAL).saturating_sub(self.tables_clock) >= TABLE_INTERVAL {
                 self.write_tables(out);
-                self.tables_clock = at;
+                self.tables_clock = at; // the clock that they stand behind
             }
-            self.write_clock(at, out);
+            at += PCR_INTERVAL;
+            self.write_clock(at, false, out);
         }
         if on_pid && (now > at || access.key) {
             // A keyframe has to carry the clock even if that stands; it may run ahead of `now` by ticks only.
@@ -218,10 +225,10 @@ impl Mux {
         None
     }
 
-    /// Appends a packet with nothing but the clock. It has no payload, so it does not count.
-    fn write_clock(&self, clock: i64, out: &mut Vec<u8>) {
+    /// Appends a packet with nothing but the clock, and whether that breaks. It has no payload, so it does not count.
+    fn write_clock(&self, clock: i64, discontinuity: bool, out: &mut Vec<u8>) {
         let counter = if self.program.video.is_some() { self.counters.video } else { self.counters.audio };
-        let adaptation = Adaptation { clock: Some(clock), ..Adaptation::default() };
+        let adaptation = Adaptation { clock: Some(clock), discontinuity, ..Adaptation::default() };
         write_adaptation_only(self.program.pcr_pid(), counter, adaptation, out);
     }
 }

@@ -162,6 +162,7 @@ fn refusals_carry_their_status() {
         ("GET / HTTP/1.1\r\n\r\n".into(), 400),
         (head("Host: i\r\n"), 400),
         ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n".into(), 400),
+        ("GET http://h/ HTTP/1.1\r\nHost: a b\r\n\r\n".into(), 400),
         ("GET /../etc/passwd HTTP/1.1\r\nHost: h\r\n\r\n".into(), 400),
         ("GET live HTTP/1.1\r\nHost: h\r\n\r\n".into(), 400),
         ("GET * HTTP/1.1\r\nHost: h\r\n\r\n".into(), 400),

@@ -3,7 +3,7 @@
 use super::{Event, ServerSession, SessionError, State};
 use crate::config::schema::{DEFAULT_CHUNK_SIZE, DEFAULT_OUT_ACK_SIZE};
 use crate::formats::amf0::Value;
-use crate::rtmp::chunk::MAX_CHUNK_BYTES;
+use crate::rtmp::chunk::{DEFAULT_CHUNK_BYTES, MAX_CHUNK_BYTES};
 use crate::rtmp::command::{Body, Call, Command, Connect};
 use crate::rtmp::control::{Control, PEER_BANDWIDTH_BYTES};
 use crate::rtmp::handshake::Agreed;
@@ -65,7 +65,7 @@ pub enum ConnectionId {
 /// What the server grants and demands; SRS has them per vhost.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Terms {
-    /// Chunk size of what we send (`chunk_size`).
+    /// Chunk size of what we send (`chunk_size`); at least 128, since control messages are sent whole.
     pub chunk_bytes: u32,
     /// How often the client is to acknowledge (`out_ack_size`); 0 says nothing.
     pub out_ack_bytes: u32,
@@ -116,7 +116,7 @@ impl ServerSession {
             Control::WindowAck(terms.out_ack_bytes).write(&mut self.out);
         }
         Control::PeerBandwidth { bytes: PEER_BANDWIDTH_BYTES, limit: 2 }.write(&mut self.out);
-        self.chunk_bytes = terms.chunk_bytes.clamp(1, MAX_CHUNK_BYTES);
+        self.chunk_bytes = terms.chunk_bytes.clamp(DEFAULT_CHUNK_BYTES, MAX_CHUNK_BYTES);
         Control::ChunkSize(self.chunk_bytes).write(&mut self.out);
         let config = self.config.clone();
         let body = Body::call("_result", self.transaction)

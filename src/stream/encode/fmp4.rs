@@ -77,6 +77,11 @@ impl Fmp4 {
     pub const fn ended(&self) -> bool {
         self.ended
     }
+
+    /// Appends the audio that is gathered: the prelude changes, and a viewer who starts behind that has the new one.
+    pub fn before_change(&mut self, out: &mut OpenBlock) {
+        self.write_audio(out);
+    }
 }
 
 impl Encode for Fmp4 {
@@ -214,7 +219,10 @@ impl Fmp4 {
         let real = ms_to_ticks(frame.time.0.max(0), rate_hz);
         let tolerance = GRID_TOLERANCE_MS * rate_hz / 1000;
         let on_grid = |next: &i64| (next - real).abs() <= tolerance;
-        let ticks = self.gathered.next_ticks.filter(on_grid).unwrap_or(real);
+        // The last frame may have been put on the grid a little later than its own time, which this one may share.
+        let (last, goes_on) = (self.gathered.last_ticks, self.gathered.next_ticks.is_some());
+        let held = if goes_on && (0..=tolerance).contains(&(last - real)) { last } else { real };
+        let ticks = self.gathered.next_ticks.filter(on_grid).unwrap_or(held);
         let span = ticks - self.gathered.first_ticks;
         // Never back, and no gap inside a fragment: what is odd begins a new one.
         let next = self.gathered.next_ticks.unwrap_or(ticks);

@@ -218,6 +218,13 @@ impl Encoder {
     pub fn ended(&self) -> bool {
         matches!(self, Encoder::Fmp4(fmp4) if fmp4.ended())
     }
+
+    /// Appends what was held back of frames to which the prelude so far belongs: another comes into force.
+    pub fn before_change(&mut self, out: &mut OpenBlock) {
+        if let Encoder::Fmp4(fmp4) = self {
+            fmp4.before_change(out);
+        }
+    }
 }
 
 impl Encode for Encoder {

@@ -1,0 +1,4 @@
+//! See `srs_shard::fuzzing::rtmp::chunk_reader`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| srs_shard::fuzzing::rtmp::chunk_reader(data));
