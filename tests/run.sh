@@ -8,6 +8,7 @@ RUST=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 # What the tests call, each with the package that brings it.
 NEEDS=(
     cc:gcc
+    c++:g++ # libFuzzer is built from source
     git:git # a build script of glommio calls it
     curl:curl
     ffmpeg:ffmpeg
@@ -118,6 +119,8 @@ step cargo clippy --workspace --all-targets -- -D warnings
 step env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 # Everything with the panics and stalls on demand that two tests need: one build less than testing both ways.
 step cargo test --workspace --no-fail-fast --features srs-shard/fault-injection
+# 5 s for each target; the tests above replayed what is known already.
+step fuzz/run.sh short
 
 if [ "${#FAILED[@]}" -gt 0 ]; then
     printf '\nFailed:\n'
