@@ -119,7 +119,7 @@ step cargo clippy --workspace --all-targets -- -D warnings
 step env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 # Everything with the panics and stalls on demand that two tests need: one build less than testing both ways.
 step cargo test --workspace --no-fail-fast --features srs-shard/fault-injection
-# 5 s for each target; the tests above replayed what is known already.
+# A few thousand inputs for each target; the tests above replayed what is known already.
 step fuzz/run.sh short
 
 if [ "${#FAILED[@]}" -gt 0 ]; then
