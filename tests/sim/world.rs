@@ -53,6 +53,8 @@ struct Stream {
     owner: usize,
     /// Its bytes fill windows and use up credit.
     fat: bool,
+    /// Blocks were dropped for an edge whose window was full.
+    lagged: bool,
     ledger: Ledger,
     /// Most bytes of a message and of a second, over all its sessions.
     most_bytes: (usize, usize),

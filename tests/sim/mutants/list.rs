@@ -155,12 +155,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         to: "        if !BROKEN {\n            write_adaptation_only(program.audio_pid(), counters.audio, broken, out);\n        }",
     },
     Mutant {
-        rule: "ts: a publish of sound alone needs no keyframe",
-        file: "src/stream/pump.rs",
-        from: "unit.key || sound_only",
-        to: "unit.key || sound_only && !BROKEN",
-    },
-    Mutant {
         rule: "order: posts go out as they were made",
         file: "src/stream/hub.rs",
         from: "        for (to, post) in self.posts.drain(..) {",

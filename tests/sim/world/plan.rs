@@ -131,7 +131,7 @@ impl World {
         let mut rng = Rng::of(self.seed, "stream", n);
         let key = format!("v{vhost}/app/{n}").into();
         let ledger = Ledger::default();
-        self.streams.push(Stream { key, vhost, owner, fat, ledger, most_bytes: (0, 0) });
+        self.streams.push(Stream { key, vhost, owner, fat, lagged: false, ledger, most_bytes: (0, 0) });
         let mut at = self.now + rng.within(0, 1500);
         for _ in 0..rng.within(1, 4) {
             let lasts = rng.within(0, chaos_ms);

@@ -150,7 +150,10 @@ impl World {
 
     fn note_publishers(&mut self, owner: usize) {
         for (n, stream) in self.streams.iter_mut().enumerate().filter(|(_, s)| s.owner == owner) {
-            let publisher = self.shards[owner].hub.origin(&stream.key).and_then(|s| s.publisher());
+            let Some(owned) = self.shards[owner].hub.origin(&stream.key) else { continue };
+            let mut subscribers = owned.outputs().iter().flat_map(|output| &output.subscribers);
+            stream.lagged |= stream.fat && subscribers.any(|subscriber| subscriber.lagging);
+            let publisher = owned.publisher();
             let Some(nonce) = publisher.map(|publisher| publisher.client as u32) else { continue };
             if !stream.ledger.granted(nonce) {
                 continue;
