@@ -107,7 +107,7 @@ impl Shard {
             match end.next_ms {
                 _ if end.again => {}
                 // Audio that waits for a picture.
-                Some(next_ms) if next_ms <= self.now_ms + 20 => self.now_ms = next_ms,
+                Some(next_ms) if next_ms <= self.now_ms + 50 => self.now_ms = next_ms,
                 _ => break,
             }
         }

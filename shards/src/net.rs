@@ -318,6 +318,17 @@ impl TcpConn {
         if done == 0 { usize::try_from(bytes).unwrap_or(0) } else { 0 }
     }
 
+    /// Sends what the kernel holds back until more comes or the peer has acknowledged (Nagle's algorithm, RFC 9293 §3.7.4),
+    /// and lets it go on holding back after that.
+    pub fn push_out(&self) {
+        let fd = borrowed(self.fd);
+        let socket = SockRef::from(&fd);
+        if !socket.tcp_nodelay().unwrap_or(true) {
+            // tcp(7): setting it sends what is pending.
+            let _ = socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_nodelay(false));
+        }
+    }
+
     /// Sets socket options. Failures are of no consequence (the peer has gone) and ignored.
     pub fn tune(&self, tuning: &TcpTuning) {
         let fd = borrowed(self.fd);

@@ -455,6 +455,10 @@ impl Wire for Rc<Conn> {
         private.extend_from_slice(bytes);
     }
 
+    fn push_out(&self) {
+        self.outlet.tcp.push_out();
+    }
+
     fn bound_unsent(&self, bytes: u32) {
         self.outlet.tcp.tune(&TcpTuning { notsent_lowat: Some(bytes), ..TcpTuning::default() });
     }

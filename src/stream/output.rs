@@ -14,8 +14,9 @@ use std::sync::Arc;
 
 /// A subscriber's window is so much of the stream, and at least [`WINDOW_MIN_BYTES`].
 const WINDOW_MS: i64 = 2_000;
-/// In a stream with video an audio message alone waits so long for the next picture.
-const AUDIO_WAITS_MS: u64 = 20;
+/// In a stream with video an audio message alone waits so long for the next picture: with 25 of them a second and more,
+/// sound costs no send of its own. A player cannot tell, it waits for the picture itself.
+pub(super) const AUDIO_WAITS_MS: u64 = 45;
 
 /// A shard that gets this format's blocks.
 #[derive(Debug)]

@@ -115,7 +115,7 @@ impl<W: Wire> Feed<W> {
     /// The viewer has all there is.
     fn caught_up(&mut self, slot: usize) -> Served {
         let Some(viewer) = self.viewers.get_mut(slot) else { return Served::Away };
-        viewer.allowance_ms = 0;
+        viewer.note_caught_up();
         if viewer.ends_at.is_some() {
             viewer.mode = Mode::Closed;
             if self.format.is_http() && !viewer.wanted.bare {
@@ -176,7 +176,7 @@ impl<W: Wire> Feed<W> {
         self.counters.sent_bytes += sent as u64;
         if sent == bytes.len() {
             viewer.offset = block.end();
-            viewer.allowance_ms = 0;
+            viewer.note_caught_up();
             return if viewer.ends_at.is_some() { Served::More } else { Served::InStep };
         }
         let (rest, next) = rest_of_unit(block, (from + sent) as u32, 0);

@@ -1,6 +1,7 @@
 //! The core's rules (DESIGN §2), one test each: what no simulation needs chance for.
 
 use super::encode::Format;
+use super::output::AUDIO_WAITS_MS;
 use super::post::{FeedItem, Sub};
 use super::settings::Settings;
 use super::testing::{AUDIO_HEADER, Bench, KEY, PICTURE, RTMP, SOUND, VIDEO_HEADER, VIDEO_HEADER_2, count};
@@ -315,7 +316,7 @@ fn audio_alone_waits_for_a_picture_and_prelude_changes_cut_blocks() {
         payload: bytes::Bytes::from_static(SOUND),
     };
     bench.origin.media(bench.epoch, vec![sound], 100, &mut out);
-    assert_eq!(bench.origin.outputs()[0].due_ms(&settings), Some(120));
+    assert_eq!(bench.origin.outputs()[0].due_ms(&settings), Some(100 + AUDIO_WAITS_MS));
     let blocks = bench.feed.log().blocks();
     let versions: Vec<u32> = blocks.iter().map(|block| block.prelude.version).collect();
     assert!(versions.is_sorted_by(|a, b| a < b), "{versions:?}");

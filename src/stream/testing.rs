@@ -3,6 +3,7 @@
 use super::encode::Format;
 use super::feed::Feed;
 use super::origin::{FeedPosts, Origin, Verdict};
+use super::output::AUDIO_WAITS_MS;
 use super::post::{Epoch, FeedItem, SourceId, Sub};
 use super::settings::{Cadence, Settings};
 use super::viewer::Wanted;
@@ -132,7 +133,7 @@ impl Bench {
         self.now_ms = self.now_ms.max(last);
         let mut out = FeedPosts::new();
         self.origin.media(self.epoch, messages, self.now_ms, &mut out);
-        self.origin.tick(self.now_ms + 20, &mut out);
+        self.origin.tick(self.now_ms + AUDIO_WAITS_MS, &mut out);
         self.give(out)
     }
 

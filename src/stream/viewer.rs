@@ -1,6 +1,7 @@
 //! A viewer: a cursor into a feed's log.
 
 use super::block::LogOffset;
+use super::wire::Wire;
 use crate::formats::message::MediaTime;
 
 /// What a viewer is doing.
@@ -53,6 +54,8 @@ pub struct Viewer<W> {
     pub(super) early: bool,
     /// Whether it got its very first bytes.
     pub(super) started: bool,
+    /// Whether it once had all there was.
+    pub(super) caught_up: bool,
     pub(super) paused: bool,
     pub(super) wanted: Wanted,
     pub(super) until: Option<MediaTime>,
@@ -73,6 +76,7 @@ impl<W> Viewer<W> {
             prelude: 0,
             early: false,
             started: false,
+            caught_up: false,
             paused: false,
             wanted,
             until: None,
@@ -94,5 +98,16 @@ impl<W> Viewer<W> {
     /// Whether its cursor holds blocks in the log.
     pub(super) fn reads(&self) -> bool {
         matches!(self.mode, Mode::Step | Mode::Audio)
+    }
+}
+
+impl<W: Wire> Viewer<W> {
+    /// It has all there is.
+    pub(super) fn note_caught_up(&mut self) {
+        self.allowance_ms = 0;
+        if !self.caught_up {
+            self.caught_up = true;
+            self.wire.push_out();
+        }
     }
 }

@@ -27,6 +27,8 @@ pub trait Wire {
     fn park(&self, rest: Bytes);
     /// Bytes for this viewer alone, to be sent before anything else of the feed.
     fn push_private(&self, bytes: &[u8]);
+    /// What a viewer starts with is sent: none of it is to wait for more to be sent, or for an acknowledgement.
+    fn push_out(&self) {}
     /// The transport is to hold no more than this of unsent bytes. Told when a viewer joins, and as the
     /// stream's bitrate changes.
     fn bound_unsent(&self, bytes: u32);
