@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 /// Compares and reports.
 pub(crate) fn run(options: &cli::Compare) -> io::Result<ExitCode> {
-    net::catch_signals();
+    net::catch_signals()?;
     let scenario = Scenario::load(&options.scenario, &options.course)?;
     let other_scenario = match &options.other_scenario {
         Some(path) => Scenario::load(path, &options.course)?,

@@ -7,7 +7,7 @@ use crate::cli::{Encoders, Leave};
 use crate::film::Film;
 use crate::net::{self, Moved};
 use crate::pace::Pacer;
-use crate::stage::{Act, Gauges, Stage};
+use crate::stage::{Act, Gauges, Outcome, Stage};
 use crate::stamp;
 use crate::target::Target;
 use crate::wire::rtmp::{Caller, Wish};
@@ -18,7 +18,6 @@ use socket2::Socket;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -31,7 +30,6 @@ const SCRATCH_BYTES: usize = 64 << 10;
 const LOOK_NS: u64 = 50_000_000;
 /// A stream that is not live after this time has failed.
 const START_NS: u64 = 10_000_000_000;
-const MAX_REASONS: usize = 5;
 /// Connects started in one turn.
 const MAX_CONNECTS_PER_TURN: usize = 64;
 
@@ -40,16 +38,7 @@ const MAX_CONNECTS_PER_TURN: usize = 64;
 pub(crate) struct Tally {
     /// Now.
     pub(crate) live: usize,
-    /// Times that a stream came to be live.
-    pub(crate) started: u64,
-    /// Times that one did not.
-    pub(crate) failed: u64,
-    /// Were live and ended against their will.
-    pub(crate) closed: u64,
-    /// Left by themselves, to come again.
-    pub(crate) left: u64,
-    /// The first few reasons of failed and closed streams.
-    pub(crate) reasons: Vec<String>,
+    pub(crate) outcome: Outcome,
     /// Media messages sent, preludes not counted.
     pub(crate) messages: u64,
     /// Their payloads.
@@ -74,7 +63,7 @@ pub(crate) fn run(
         streams: Vec::with_capacity(targets.len()),
         targets,
         due: BinaryHeap::new(),
-        scratch: vec![MaybeUninit::uninit(); SCRATCH_BYTES],
+        scratch: vec![0; SCRATCH_BYTES],
         start_ns: net::now_ns(),
         tally: Tally::default(),
     };
@@ -144,7 +133,7 @@ struct Studio<'o> {
     attempts: usize,
     streams: Vec<Stream>,
     due: BinaryHeap<Due>,
-    scratch: Vec<MaybeUninit<u8>>,
+    scratch: Vec<u8>,
     start_ns: u64,
     tally: Tally,
 }
@@ -210,7 +199,7 @@ impl Studio<'_> {
             result = encoder.read(&mut self.scratch);
             if was != State::Live && encoder.state == State::Live {
                 encoder.begin(&self.film);
-                self.tally.started += 1;
+                self.tally.outcome.started += 1;
                 self.tally.live += 1;
                 stream.until_ns = until_ns(self.options, index, self.targets.len(), stream.take);
                 let due_ns = encoder.pacer.due_ns(&self.film.pace).min(stream.until_ns);
@@ -241,7 +230,7 @@ impl Studio<'_> {
                     encoder.leave(self.options.leave);
                     stream.vacate();
                     self.tally.live -= 1;
-                    self.tally.left += 1;
+                    self.tally.outcome.left += 1;
                     self.come_again(index);
                 }
                 Some(encoder) if encoder.pacer.due_ns(&self.film.pace) > now => {}
@@ -276,12 +265,9 @@ impl Studio<'_> {
         let lost = self.streams[index].vacate();
         if lost.as_ref().is_some_and(|encoder| encoder.state == State::Live) {
             self.tally.live -= 1;
-            self.tally.closed += 1;
+            self.tally.outcome.close(why);
         } else {
-            self.tally.failed += 1;
-        }
-        if self.tally.reasons.len() < MAX_REASONS && !self.tally.reasons.contains(&why) {
-            self.tally.reasons.push(why);
+            self.tally.outcome.fail(why);
         }
         // One that comes and goes tries again, as an encoder does.
         if self.options.on.is_some() {
@@ -295,12 +281,9 @@ impl Studio<'_> {
     }
 
     fn tell(&self, gauges: &Gauges) {
-        Gauges::set(&gauges.there, self.tally.live as u64);
-        Gauges::set(&gauges.failed, self.tally.failed);
-        Gauges::set(&gauges.closed, self.tally.closed);
-        Gauges::set(&gauges.bytes, self.tally.bytes);
+        gauges.tell(self.tally.live, &self.tally.outcome, self.tally.bytes);
         let all = self.targets.len() as u64;
-        if self.attempts as u64 == all && self.tally.started + self.tally.failed >= all {
+        if self.attempts as u64 == all && self.tally.outcome.started + self.tally.outcome.failed >= all {
             gauges.up.store(true, Ordering::Release);
         }
     }
@@ -338,7 +321,7 @@ impl Encoder {
         self.caller.connected(&mut self.out, &mut |_| {}).map_err(|e| e.to_string())
     }
 
-    fn read(&mut self, scratch: &mut [MaybeUninit<u8>]) -> Result<(), String> {
+    fn read(&mut self, scratch: &mut [u8]) -> Result<(), String> {
         loop {
             let (moved, bytes) = net::receive(&self.socket, scratch);
             match moved {

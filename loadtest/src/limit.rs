@@ -16,7 +16,6 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token};
 use socket2::Socket;
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -34,7 +33,7 @@ const SCRATCH_BYTES: usize = 16 << 10;
 
 /// Runs the server until its time is over or a signal comes.
 pub(crate) fn run(options: &cli::Limit) -> io::Result<ExitCode> {
-    net::catch_signals();
+    net::catch_signals()?;
     net::raise_open_files(MANY_FILES);
     let listener = net::listen(options.listen)?;
     let mut poll = Poll::new()?;
@@ -83,7 +82,7 @@ struct Server {
     protocol: Protocol,
     /// RTMP clients that do not play yet.
     openings: Vec<Option<Opening>>,
-    scratch: Vec<MaybeUninit<u8>>,
+    scratch: Vec<u8>,
     pacer: Pacer,
     start_ns: u64,
     /// The interval between two ticks, 0 for a tick per message.
@@ -118,7 +117,7 @@ impl Server {
             film,
             protocol: options.protocol,
             openings: Vec::new(),
-            scratch: vec![MaybeUninit::uninit(); SCRATCH_BYTES],
+            scratch: vec![0; SCRATCH_BYTES],
             pacer: Pacer::new(start_ns),
             start_ns,
             merge_ns,
@@ -256,7 +255,7 @@ impl Server {
 
 impl Opening {
     /// Reads requests; false if the client is of no more use.
-    fn read(&mut self, scratch: &mut [MaybeUninit<u8>], film: &Film) -> bool {
+    fn read(&mut self, scratch: &mut [u8], film: &Film) -> bool {
         loop {
             let (moved, bytes) = net::receive(&self.socket, scratch);
             match moved {

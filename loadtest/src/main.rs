@@ -81,12 +81,12 @@ fn soak(options: &cli::Soak) -> io::Result<ExitCode> {
 }
 
 fn of_running_server(title: &str, scenario: &Scenario) -> io::Result<ExitCode> {
-    net::catch_signals();
+    net::catch_signals()?;
     tell(title, scenario, &conductor::conduct(scenario, &scenario.course.pid)?)
 }
 
 fn of_subject(title: &str, scenario: &Scenario, server: &str) -> io::Result<ExitCode> {
-    net::catch_signals();
+    net::catch_signals()?;
     tell(title, scenario, &compare::run_once(&Subject::parse(server)?, scenario)?)
 }
 

@@ -1,10 +1,14 @@
-//! What a run's conductor and its groups share: where the run is, and how each group fares.
+//! What a run's conductor and its groups share: where the run is, how each group fares, and what came of it.
 //!
 //! Groups look at the stage at each of their turns and write their gauges there; nothing here is touched per message.
 
 use crate::times::Times;
+use serde::Serialize;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Reasons of failures that a report names.
+const MAX_REASONS: usize = 5;
 
 /// Where a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +59,46 @@ impl Stage {
     }
 }
 
+/// What became of a group's connections.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Outcome {
+    /// Times that a player came to play, or a stream to be live.
+    pub(crate) started: u64,
+    /// Times that one did not.
+    pub(crate) failed: u64,
+    /// Had started, and ended against their will.
+    pub(crate) closed: u64,
+    /// Left by themselves: to make place for others, or to come again.
+    pub(crate) left: u64,
+    /// The first few reasons of those that failed or were closed.
+    pub(crate) reasons: Vec<String>,
+}
+
+impl Outcome {
+    /// One never started.
+    pub(crate) fn fail(&mut self, reason: String) {
+        self.failed += 1;
+        self.note(reason);
+    }
+
+    /// One that had started was ended.
+    pub(crate) fn close(&mut self, reason: String) {
+        self.closed += 1;
+        self.note(reason);
+    }
+
+    fn note(&mut self, reason: String) {
+        if self.reasons.len() < MAX_REASONS && !self.reasons.contains(&reason) {
+            self.reasons.push(reason);
+        }
+    }
+
+    /// Whether all went as it should.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.failed + self.closed == 0
+    }
+}
+
 /// How a group fares.
 #[derive(Debug, Default)]
 pub(crate) struct Gauges {
@@ -70,6 +114,14 @@ pub(crate) struct Gauges {
 }
 
 impl Gauges {
+    /// Tells how many are there, what came of the others, and how many bytes have gone.
+    pub(crate) fn tell(&self, there: usize, outcome: &Outcome, bytes: u64) {
+        Gauges::set(&self.there, there as u64);
+        Gauges::set(&self.failed, outcome.failed);
+        Gauges::set(&self.closed, outcome.closed);
+        Gauges::set(&self.bytes, bytes);
+    }
+
     pub(crate) fn set(gauge: &AtomicU64, value: u64) {
         gauge.store(value, Ordering::Relaxed);
     }

@@ -146,11 +146,9 @@ impl Running {
         if let Ok(_someone) = TcpStream::connect_timeout(&at, TRY_EVERY) {
             return Err(io::Error::other(format!("something listens on {at} already")));
         }
-        if let Some(cpu) = cpu {
-            net::pin(&mut command, cpu);
-        }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = command.spawn().map_err(|e| io::Error::new(e.kind(), format!("{command:?}: {e}")))?;
+        let child = net::spawn(&mut command, cpu)
+            .map_err(|e| io::Error::new(e.kind(), format!("{command:?}: {e}")))?;
         let mut running = Running(child);
         let until = Instant::now() + START_TIMEOUT;
         loop {

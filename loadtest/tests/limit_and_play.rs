@@ -79,7 +79,7 @@ fn run(cadence: &str, readers: &str, sample: usize) {
     let number =
         |report: &serde_json::Value, key: &str| report[key].as_u64().unwrap_or_else(|| panic!("{key}"));
     let group = &play["players"][0];
-    assert_eq!(number(group, "connected"), 40, "{play}");
+    assert_eq!(number(group, "started"), 40, "{play}");
     for none in ["failed", "closed", "broken", "gaps_over_2s"] {
         assert_eq!(number(group, none), 0, "{none}: {play}");
     }
@@ -120,7 +120,7 @@ fn rtmp_players_get_pictures_with_their_send_time() {
     let limit = report(limit);
     let group = &play["players"][0];
     assert_eq!(
-        (&group["connected"], &group["failed"], &group["closed"]),
+        (&group["started"], &group["failed"], &group["closed"]),
         (&30.into(), &0.into(), &0.into()),
         "{play}"
     );

@@ -124,7 +124,7 @@ fn a_mixed_load_and_what_is_told_of_it() {
             "{log}"
         );
     }
-    assert_eq!(number(prompt, "connected"), 20);
+    assert_eq!(number(prompt, "started"), 20);
     assert_eq!(number(&prompt["first_picture"], "count"), 20, "{log}");
     assert!(prompt["all_pictures_seconds"].as_f64().is_some_and(|s| s < 3.0), "{log}");
     let (left, later) = (number(churning, "left"), number(&churning["later_first_picture"], "count"));
@@ -132,7 +132,7 @@ fn a_mixed_load_and_what_is_told_of_it() {
     // 40 kbit/s of a stream of 300, and what fits into the receive buffer of one that takes nothing.
     let seconds = number(slow, "bytes") as f64 / 3.0 / 5000.0;
     assert!((3.0..10.0).contains(&seconds), "slow readers took {seconds} s of their rate: {log}");
-    assert!(number(stuck, "bytes") < 3 * 100_000 && number(stuck, "connected") == 3, "{log}");
+    assert!(number(stuck, "bytes") < 3 * 100_000 && number(stuck, "started") == 3, "{log}");
     assert!(slow["gaps_over_2s"].is_null() && stuck["gaps_over_2s"].is_null());
     // What was sent before a player came is no latency.
     let worst = churning["latency"]["max_ms"].as_f64().expect("samples were there");

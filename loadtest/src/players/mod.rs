@@ -24,7 +24,6 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use socket2::Socket;
 use std::io;
-use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering;
@@ -93,7 +92,7 @@ struct Crowd<'o> {
     poll: Poll,
     /// One place for each; `None` if its connect failed at once.
     players: Vec<Option<Player>>,
-    scratch: Vec<MaybeUninit<u8>>,
+    scratch: Vec<u8>,
     start_ns: u64,
     sweep_ns: u64,
     second_ns: u64,
@@ -114,7 +113,7 @@ impl<'o> Crowd<'o> {
             sources: options.sources.unwrap_or_else(|| sources(options.players, options.churn)),
             poll: Poll::new()?,
             players: Vec::with_capacity(options.players),
-            scratch: vec![MaybeUninit::uninit(); SCRATCH_BYTES],
+            scratch: vec![0; SCRATCH_BYTES],
             start_ns,
             sweep_ns: start_ns,
             second_ns: start_ns + SECOND_NS,
@@ -141,7 +140,7 @@ impl<'o> Crowd<'o> {
         let all = self.options.players as u64;
         if !self.is_up()
             && self.players.len() as u64 == all
-            && self.tally.connected + self.tally.failed >= all
+            && self.tally.outcome.started + self.tally.outcome.failed >= all
         {
             self.tally.ramp_ns = (now - self.start_ns).max(1);
         }
@@ -181,7 +180,7 @@ impl<'o> Crowd<'o> {
         match player {
             Ok((socket, wire)) => Some(Player::new(socket, wire, habit, late_comer, now)),
             Err(error) => {
-                self.tally.fail(format!("connect: {error}"));
+                self.tally.outcome.fail(format!("connect: {error}"));
                 None
             }
         }
@@ -260,11 +259,8 @@ impl<'o> Crowd<'o> {
     }
 
     fn tell(&self, gauges: &Gauges, now: u64) {
-        Gauges::set(&gauges.there, self.tally.playing as u64);
-        Gauges::set(&gauges.failed, self.tally.failed);
-        Gauges::set(&gauges.closed, self.tally.closed);
+        gauges.tell(self.tally.playing, &self.tally.outcome, self.tally.bytes);
         Gauges::set(&gauges.gaps, self.tally.gaps);
-        Gauges::set(&gauges.bytes, self.tally.bytes);
         if self.is_up() && now > self.start_ns {
             gauges.up.store(true, Ordering::Release);
         }

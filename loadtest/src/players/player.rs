@@ -8,7 +8,6 @@ use mio::Registry;
 use mio::event::Event as Readiness;
 use mio::unix::SourceFd;
 use socket2::Socket;
-use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 
 /// A stream without pictures is not parsed for longer than this by those that are not sampled.
@@ -17,7 +16,7 @@ const MAX_PARSE_NS: u64 = 10_000_000_000;
 /// One receive takes up to this much; pages that are never written cost nothing.
 pub(super) const SCRATCH_BYTES: usize = 1 << 20;
 /// What comes is received into this, by all players.
-pub(super) type Scratch = [MaybeUninit<u8>];
+pub(super) type Scratch = [u8];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -211,7 +210,7 @@ impl Player {
         match event {
             Event::Started => {
                 self.state = State::Playing;
-                tally.connected += 1;
+                tally.outcome.started += 1;
                 tally.playing += 1;
             }
             Event::Message { key, sent_ns } => {
@@ -298,7 +297,7 @@ impl Player {
     pub(super) fn leave(&mut self, tally: &mut Tally) {
         if self.state == State::Playing {
             tally.playing -= 1;
-            tally.left += 1;
+            tally.outcome.left += 1;
             self.close();
         }
     }
@@ -309,10 +308,9 @@ impl Player {
             State::Over => return,
             State::Playing => {
                 tally.playing -= 1;
-                tally.closed += 1;
-                tally.reason(reason);
+                tally.outcome.close(reason);
             }
-            State::Connecting | State::Starting => tally.fail(reason),
+            State::Connecting | State::Starting => tally.outcome.fail(reason),
         }
         self.close();
     }

@@ -1,29 +1,19 @@
 //! What is counted over all players of a group.
 
+use crate::stage::Outcome;
 use crate::times::Times;
 
 /// A player that gets nothing for longer has a gap.
 const GAP_NS: u64 = 2_000_000_000;
-/// Reasons of failures that the report names.
-const MAX_REASONS: usize = 5;
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
     /// Now.
     pub(crate) playing: usize,
-    /// Started to play.
-    pub(crate) connected: u64,
-    /// Never started.
-    pub(crate) failed: u64,
-    /// Started, and were closed by the server, the broken ones among them.
-    pub(crate) closed: u64,
+    pub(crate) outcome: Outcome,
     /// Got bytes that are wrong.
     pub(crate) broken: u64,
-    /// Left by themselves, to make place for the next.
-    pub(crate) left: u64,
-    /// The first few reasons of failed, closed and broken players.
-    pub(crate) reasons: Vec<String>,
     /// From the first connect until all had started.
     pub(crate) ramp_ns: u64,
     pub(crate) bytes: u64,
@@ -43,17 +33,6 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn fail(&mut self, reason: String) {
-        self.failed += 1;
-        self.reason(reason);
-    }
-
-    pub(super) fn reason(&mut self, reason: String) {
-        if self.reasons.len() < MAX_REASONS && !self.reasons.contains(&reason) {
-            self.reasons.push(reason);
-        }
-    }
-
     /// A playing player got nothing for this long.
     pub(super) fn silent(&mut self, ns: u64) {
         self.gaps += u64::from(ns > GAP_NS);

@@ -6,7 +6,7 @@ pub(crate) mod plot;
 
 use crate::cli::{self, Course};
 use crate::procstat::Memory;
-use crate::stage::Act;
+use crate::stage::{Act, Outcome};
 use crate::times::{Percentiles, Point};
 use crate::{encoders, players};
 use serde::Serialize;
@@ -91,18 +91,10 @@ pub(crate) struct PlayersReport {
     pub(crate) readers: String,
     pub(crate) players: usize,
     pub(crate) sample: usize,
-    /// Times that a player started to play.
-    pub(crate) connected: u64,
-    /// Times that one did not.
-    pub(crate) failed: u64,
-    /// Closed by the server, the broken ones among them.
-    pub(crate) closed: u64,
+    #[serde(flatten)]
+    pub(crate) outcome: Outcome,
     /// Got bytes that are wrong.
     pub(crate) broken: u64,
-    /// Left to make place for others.
-    pub(crate) left: u64,
-    /// The first few reasons of failed, closed and broken players.
-    pub(crate) reasons: Vec<String>,
     /// From the first connect until all had started.
     pub(crate) ramp_seconds: f64,
     /// From the first connect until all had a key picture; `None` if some never had.
@@ -127,16 +119,8 @@ pub(crate) struct PlayersReport {
 pub(crate) struct EncodersReport {
     pub(crate) url: String,
     pub(crate) streams: usize,
-    /// Times that a stream came to be live.
-    pub(crate) started: u64,
-    /// Times that one did not.
-    pub(crate) failed: u64,
-    /// Were live and ended against their will.
-    pub(crate) closed: u64,
-    /// Left to come again.
-    pub(crate) left: u64,
-    /// The first few reasons of failed and closed streams.
-    pub(crate) reasons: Vec<String>,
+    #[serde(flatten)]
+    pub(crate) outcome: Outcome,
     /// Media messages sent, preludes not counted.
     pub(crate) messages: u64,
     /// Their payloads.
@@ -154,12 +138,8 @@ impl PlayersReport {
             readers: options.readers.to_string(),
             players: options.players,
             sample: options.sampled(),
-            connected: tally.connected,
-            failed: tally.failed,
-            closed: tally.closed,
+            outcome: tally.outcome.clone(),
             broken: tally.broken,
-            left: tally.left,
-            reasons: tally.reasons.clone(),
             ramp_seconds: seconds(tally.ramp_ns),
             all_pictures_seconds: (tally.saw == options.players as u64).then(|| seconds(tally.last_saw_ns)),
             first_picture: tally.first_picture.percentiles(),
@@ -179,11 +159,7 @@ impl EncodersReport {
         EncodersReport {
             url: options.url.clone(),
             streams,
-            started: tally.started,
-            failed: tally.failed,
-            closed: tally.closed,
-            left: tally.left,
-            reasons: tally.reasons.clone(),
+            outcome: tally.outcome.clone(),
             messages: tally.messages,
             bytes: tally.bytes,
             latest_ms: tally.latest_ns as f64 / 1e6,
@@ -200,21 +176,11 @@ impl RunReport {
     /// Notes what should not have been.
     pub(crate) fn find_faults(&mut self, course: &Course) {
         let mut faults = Vec::new();
-        for group in self.players.iter().filter(|group| !group.expendable) {
-            if group.failed + group.closed > 0 {
-                faults.push(format!(
-                    "{}: {} players failed, {} were closed",
-                    group.url, group.failed, group.closed
-                ));
-            }
-        }
-        for group in &self.encoders {
-            if group.failed + group.closed > 0 {
-                faults.push(format!(
-                    "{}: {} streams failed, {} were closed",
-                    group.url, group.failed, group.closed
-                ));
-            }
+        let players = self.players.iter().filter(|group| !group.expendable);
+        let players = players.map(|group| (&group.url, "players", &group.outcome));
+        let encoders = self.encoders.iter().map(|group| (&group.url, "streams", &group.outcome));
+        for (url, what, outcome) in players.chain(encoders).filter(|(.., outcome)| !outcome.is_clean()) {
+            faults.push(format!("{url}: {} {what} failed, {} were closed", outcome.failed, outcome.closed));
         }
         if course.no_gaps && self.gaps() > 0 {
             faults.push(format!("{} gaps of over 2 s", self.gaps()));
@@ -237,6 +203,7 @@ fn mib(bytes: u64) -> f64 {
 
 impl fmt::Display for PlayersReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let came = &self.outcome;
         writeln!(
             f,
             "{} players of {} ({} readers, {} sampled)",
@@ -245,9 +212,9 @@ impl fmt::Display for PlayersReport {
         writeln!(
             f,
             "  started       {} in {:.2} s, {} failed, {} closed, {} broken, {} left",
-            self.connected, self.ramp_seconds, self.failed, self.closed, self.broken, self.left
+            came.started, self.ramp_seconds, came.failed, came.closed, self.broken, came.left
         )?;
-        self.reasons.iter().try_for_each(|reason| writeln!(f, "                {reason}"))?;
+        came.reasons.iter().try_for_each(|reason| writeln!(f, "                {reason}"))?;
         write!(f, "  first picture {}", self.first_picture)?;
         match self.all_pictures_seconds {
             Some(seconds) => writeln!(f, "; all have one after {seconds:.2} s")?,
@@ -266,13 +233,14 @@ impl fmt::Display for PlayersReport {
 
 impl fmt::Display for EncodersReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let came = &self.outcome;
         writeln!(f, "{} streams to {}", self.streams, self.url)?;
         writeln!(
             f,
             "  live          {} times, {} failed, {} closed, {} left",
-            self.started, self.failed, self.closed, self.left
+            came.started, came.failed, came.closed, came.left
         )?;
-        self.reasons.iter().try_for_each(|reason| writeln!(f, "                {reason}"))?;
+        came.reasons.iter().try_for_each(|reason| writeln!(f, "                {reason}"))?;
         writeln!(
             f,
             "  sent          {} messages, {:.1} MiB, at most {:.1} ms late",
