@@ -9,7 +9,9 @@ use crate::rtmp::chunk::type_id;
 use crate::rtmp::chunk::writer::write_message;
 use crate::rtmp::command::{Body, Call, Command, MAX_FOURCCS};
 use crate::rtmp::control::{Control, User};
-use crate::rtmp::handshake::{Agreed, ClientHandshake, HandshakeError, PACKET_BYTES, ServerHandshake};
+use crate::rtmp::handshake::{
+    Agreed, ClientHandshake, Handshake, HandshakeError, PACKET_BYTES, ServerHandshake,
+};
 use crate::rtmp::url::{ClientUrl, MAX_NAME_BYTES, MAX_URL_BYTES, TcUrl};
 use arbitrary::{Result, Unstructured};
 use bytes::Bytes;

@@ -6,10 +6,11 @@ use crate::formats::amf0::Value;
 use crate::formats::message::{Kind, WireTime};
 use crate::rtmp::chunk::reader::{ChunkReader, Limits, RawMessage};
 use crate::rtmp::chunk::{type_id, writer::write_message};
-use crate::rtmp::client::{ClientConfig, ClientError, ClientEvent, ClientSession, Role, Step};
+use crate::rtmp::client::{ClientConfig, ClientEvent, ClientSession, Role, Step};
 use crate::rtmp::command::Body;
 use crate::rtmp::control::{Control, User};
 use crate::rtmp::handshake::PACKET_BYTES;
+use crate::rtmp::link::LinkError;
 use crate::rtmp::session::{
     Event, MAX_HELD_BYTES, MAX_OUTPUT_BYTES, PublishLimits, Refusal, ServerSession, SessionConfig,
     SessionError, State, Terms,
@@ -381,7 +382,7 @@ fn listen(
     client: &mut ClientSession,
     mut input: &[u8],
     events: &mut Vec<ClientEvent>,
-) -> std::result::Result<(), ClientError> {
+) -> std::result::Result<(), LinkError> {
     while let Some(event) = client.read(&mut input)? {
         match &event {
             ClientEvent::Ready => assert_eq!(client.step(), Step::Ready),

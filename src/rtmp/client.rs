@@ -3,15 +3,13 @@
 //! Used by the load tool for thousands of players. The shell sends what [`ClientSession::take_output`] gives
 //! after `new`, after each round of [`ClientSession::read`], and after `write_media`.
 
-use super::aggregate::{Aggregate, data, without_amf3_mark};
-use super::chunk::reader::{ChunkError, ChunkReader, Limits, RawMessage};
-use super::chunk::{DEFAULT_CHUNK_BYTES, csid, type_id, writer::write_message};
-use super::command::{Body, Call, Command, CommandError, Status};
-use super::control::{Acknowledgements, Control, User};
-use super::handshake::{ClientHandshake, HandshakeError};
+use super::chunk::reader::Limits;
+use super::command::{Body, Call, Command, Status};
+use super::control::{Control, User};
+use super::handshake::ClientHandshake;
+use super::link::{Link, LinkError, Received};
 use crate::config::schema::{DEFAULT_CHUNK_SIZE, DEFAULT_OUT_ACK_SIZE};
 use crate::formats::amf0::{self, Properties, Value};
-use crate::formats::bits::Short;
 use crate::formats::flv;
 use crate::formats::message::{Kind, Message, WireTime};
 use std::sync::Arc;
@@ -106,28 +104,6 @@ pub enum ClientEvent {
     Failed(Box<Status>),
 }
 
-/// Why a session cannot go on.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum ClientError {
-    /// No handshake.
-    #[error(transparent)]
-    Handshake(#[from] HandshakeError),
-    /// Chunks that cannot be read.
-    #[error(transparent)]
-    Chunk(#[from] ChunkError),
-    /// A control message shorter than its kind.
-    #[error("control message of type {type_id}: {short}")]
-    Control {
-        /// Its type.
-        type_id: u8,
-        /// What is missing.
-        short: Short,
-    },
-    /// A call that cannot be understood.
-    #[error(transparent)]
-    Command(#[from] CommandError),
-}
-
 const CONNECT: f64 = 1.0;
 const RELEASE_STREAM: f64 = 2.0;
 const FC_PUBLISH: f64 = 3.0;
@@ -138,30 +114,21 @@ const CREATE_STREAM: f64 = 4.0;
 pub struct ClientSession {
     config: Arc<ClientConfig>,
     step: Step,
-    handshake: Option<Box<ClientHandshake>>,
-    reader: ChunkReader,
-    acks: Acknowledgements,
+    link: Link,
     peer_bandwidth_bytes: u32,
-    chunk_bytes: u32,
     stream_id: u32,
-    aggregate: Option<Box<Aggregate>>,
-    out: Vec<u8>,
 }
 
 impl ClientSession {
     /// A session on a fresh connection: C0 and C1 wait to be sent. Their random bytes come from `seed`.
     pub fn new(config: Arc<ClientConfig>, seed: u64) -> ClientSession {
-        let mut out = Vec::new();
+        let mut opening = Vec::new();
+        let handshake = Box::new(ClientHandshake::new(seed, &mut opening));
         ClientSession {
             step: Step::Handshake,
-            handshake: Some(Box::new(ClientHandshake::new(seed, &mut out))),
-            reader: ChunkReader::new(config.limits),
-            acks: Acknowledgements::default(),
+            link: Link::new(handshake, config.limits, opening),
             peer_bandwidth_bytes: 0,
-            chunk_bytes: DEFAULT_CHUNK_BYTES,
             stream_id: 0,
-            aggregate: None,
-            out,
             config,
         }
     }
@@ -173,42 +140,36 @@ impl ClientSession {
 
     /// What is to be sent.
     pub fn take_output(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.out)
+        self.link.take_output()
     }
 
     /// Bytes read so far, the handshake included.
     pub const fn bytes_read(&self) -> u64 {
-        self.acks.received()
+        self.link.bytes_read()
     }
 
     /// Reads what came, up to the next event. Call it again until it gives `None`; then all of `input` has
     /// been taken.
-    pub fn read(&mut self, input: &mut &[u8]) -> Result<Option<ClientEvent>, ClientError> {
-        loop {
-            if let Some(message) = self.aggregate.as_mut().and_then(|a| a.next()) {
-                return Ok(Some(ClientEvent::Media(message)));
-            }
-            self.aggregate = None;
-            let before = input.len();
-            if let Some(handshake) = &mut self.handshake {
-                let agreed = handshake.feed(input, &mut self.out)?;
-                self.acks.on_received(before - input.len());
-                if agreed.is_none() {
-                    return Ok(None);
+    pub fn read(&mut self, input: &mut &[u8]) -> Result<Option<ClientEvent>, LinkError> {
+        while let Some(received) = self.link.read(input)? {
+            let event = match received {
+                Received::Agreed(_) => {
+                    self.connect();
+                    None
                 }
-                self.handshake = None;
-                self.connect();
-                continue;
-            }
-            let message = self.reader.read(input)?;
-            if let Some(sequence) = self.acks.on_received(before - input.len()) {
-                Control::Acknowledgement(sequence).write(&mut self.out);
-            }
-            let Some(message) = message else { return Ok(None) };
-            if let Some(event) = self.message(message)? {
-                return Ok(Some(event));
+                Received::Media(message) => Some(ClientEvent::Media(message)),
+                Received::Call(call) => self.call(call),
+                Received::Control(Control::PeerBandwidth { bytes, .. }) => {
+                    self.obey_bandwidth(bytes);
+                    None
+                }
+                Received::Control(_) | Received::Other => None,
+            };
+            if event.is_some() {
+                return Ok(event);
             }
         }
+        Ok(None)
     }
 
     /// Sends a message of the stream that is published, once it is ready. Metadata (data that begins with
@@ -221,16 +182,7 @@ impl ClientSession {
         if kind == Kind::Data && flv::is_metadata(payload) {
             amf0::write_string(&mut wrapping, "@setDataFrame");
         }
-        let parts = [&wrapping[..], payload];
-        write_message(
-            &mut self.out,
-            csid::of(kind),
-            kind.type_id(),
-            self.stream_id,
-            time,
-            &parts,
-            self.chunk_bytes,
-        );
+        self.link.media(kind, self.stream_id, time, &[&wrapping, payload]);
     }
 
     /// Says that no more is wanted, or will be sent. The connection may be closed after.
@@ -240,9 +192,9 @@ impl ClientSession {
         }
         if self.config.role == Role::PublishFmle {
             let name = self.config.stream.clone();
-            self.send(0, Body::call("FCUnpublish", 5.0).null().text(&name));
+            self.link.command(0, Body::call("FCUnpublish", 5.0).null().text(&name));
         }
-        self.send(0, Body::call("deleteStream", 0.0).null().number(self.stream_id.into()));
+        self.link.command(0, Body::call("deleteStream", 0.0).null().number(self.stream_id.into()));
     }
 
     fn connect(&mut self) {
@@ -271,43 +223,15 @@ impl ClientSession {
         if let Some(args) = &config.args {
             body = body.value(&Value::Object(args.clone()));
         }
-        self.send(0, body);
+        self.link.command(0, body);
         self.step = Step::Connect;
     }
 
-    fn message(&mut self, m: RawMessage) -> Result<Option<ClientEvent>, ClientError> {
-        let payload = m.payload;
-        Ok(match m.type_id {
-            type_id::AUDIO | type_id::VIDEO => Kind::of_type_id(m.type_id)
-                .map(|kind| ClientEvent::Media(Message { kind, time: m.time, payload })),
-            type_id::DATA | type_id::DATA_AMF3 => data(m.time, &payload).map(ClientEvent::Media),
-            type_id::AGGREGATE => {
-                let mut aggregate = Aggregate::new(payload, m.time);
-                let first = aggregate.next();
-                self.aggregate = Some(Box::new(aggregate));
-                first.map(ClientEvent::Media)
-            }
-            type_id::COMMAND | type_id::COMMAND_AMF3 => self.call(Call::read(without_amf3_mark(&payload))?),
-            type_id => {
-                let control = Control::read(type_id, &payload);
-                self.control(control.map_err(|short| ClientError::Control { type_id, short })?);
-                None
-            }
-        })
-    }
-
-    fn control(&mut self, control: Option<Control>) {
-        match control {
-            Some(Control::WindowAck(bytes)) => self.acks.set_window(bytes),
-            Some(Control::PeerBandwidth { bytes, .. }) if bytes != self.peer_bandwidth_bytes => {
-                // §5.4.5: to be answered if it differs from what was said last.
-                self.peer_bandwidth_bytes = bytes;
-                Control::WindowAck(bytes).write(&mut self.out);
-            }
-            Some(Control::User(User::PingRequest(time))) => {
-                Control::User(User::PingResponse(time)).write(&mut self.out);
-            }
-            _ => {}
+    /// §5.4.5: to be answered if it differs from what was said last.
+    fn obey_bandwidth(&mut self, bytes: u32) {
+        if bytes != self.peer_bandwidth_bytes {
+            self.peer_bandwidth_bytes = bytes;
+            self.link.control(Control::WindowAck(bytes));
         }
     }
 
@@ -354,16 +278,15 @@ impl ClientSession {
 
     fn connected(&mut self) {
         let config = self.config.clone();
-        Control::WindowAck(config.window_ack_bytes).write(&mut self.out);
+        self.link.control(Control::WindowAck(config.window_ack_bytes));
         if config.role != Role::Play {
-            self.chunk_bytes = config.chunk_bytes.clamp(DEFAULT_CHUNK_BYTES, super::chunk::MAX_CHUNK_BYTES);
-            Control::ChunkSize(self.chunk_bytes).write(&mut self.out);
+            self.link.set_chunk_bytes(config.chunk_bytes);
         }
         if config.role == Role::PublishFmle {
-            self.send(0, Body::call("releaseStream", RELEASE_STREAM).null().text(&config.stream));
-            self.send(0, Body::call("FCPublish", FC_PUBLISH).null().text(&config.stream));
+            self.link.command(0, Body::call("releaseStream", RELEASE_STREAM).null().text(&config.stream));
+            self.link.command(0, Body::call("FCPublish", FC_PUBLISH).null().text(&config.stream));
         }
-        self.send(0, Body::call("createStream", CREATE_STREAM).null());
+        self.link.command(0, Body::call("createStream", CREATE_STREAM).null());
         self.step = Step::CreateStream;
     }
 
@@ -372,16 +295,12 @@ impl ClientSession {
         self.stream_id = stream_id;
         if config.role == Role::Play {
             // −2: live if it is, else a recording.
-            self.send(stream_id, Body::call("play", 0.0).null().text(&config.stream).number(-2.0));
+            self.link.command(stream_id, Body::call("play", 0.0).null().text(&config.stream).number(-2.0));
             let buffer = User::SetBufferLength { stream_id, ms: config.buffer_ms };
-            Control::User(buffer).write(&mut self.out);
+            self.link.control(Control::User(buffer));
         } else {
-            self.send(stream_id, Body::call("publish", 0.0).null().text(&config.stream).text("live"));
+            self.link.command(stream_id, Body::call("publish", 0.0).null().text(&config.stream).text("live"));
         }
         self.step = Step::Start;
-    }
-
-    fn send(&mut self, stream_id: u32, body: Body) {
-        body.write_command(&mut self.out, stream_id, self.chunk_bytes);
     }
 }

@@ -66,6 +66,13 @@ pub struct Agreed {
     pub proxied_ip: Option<Ipv4Addr>,
 }
 
+/// Either end's part.
+pub trait Handshake: std::fmt::Debug + Send {
+    /// Takes bytes from the front of `input`, appends what is to be sent to `out`. `Some` when the handshake
+    /// is over; what is left in `input` then is the first chunk.
+    fn feed(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Result<Option<Agreed>, HandshakeError>;
+}
+
 /// The server's end. Feed it until it says what was agreed on; it is worth nothing after.
 #[derive(Debug)]
 pub struct ServerHandshake {
@@ -91,10 +98,10 @@ impl ServerHandshake {
         let agreed = Agreed { complex: None, proxied_ip: None };
         ServerHandshake { seed, gathered: Vec::new(), agreed, part: ServerPart::First }
     }
+}
 
-    /// Takes bytes from the front of `input`, appends what is to be sent to `out`. `Some` when the handshake
-    /// is over; what is left in `input` then is the first chunk.
-    pub fn feed(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Result<Option<Agreed>, HandshakeError> {
+impl Handshake for ServerHandshake {
+    fn feed(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Result<Option<Agreed>, HandshakeError> {
         loop {
             match self.part {
                 ServerPart::First => match input.first() {
@@ -194,10 +201,12 @@ impl ClientHandshake {
         out.extend_from_slice(&c1);
         ClientHandshake { seed, gathered: Vec::new() }
     }
+}
 
-    /// Takes bytes from the front of `input`. `Some` when S0, S1 and S2 are there and C2 is in `out`.
-    /// S1 and S2 are not verified: they tell nothing about who the server is.
-    pub fn feed(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Result<Option<Agreed>, HandshakeError> {
+impl Handshake for ClientHandshake {
+    /// Over when S0, S1 and S2 are there and C2 is in `out`. S1 and S2 are not verified: they tell nothing
+    /// about who the server is.
+    fn feed(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Result<Option<Agreed>, HandshakeError> {
         if let (true, Some(&version)) = (self.gathered.is_empty(), input.first())
             && version != VERSION
         {

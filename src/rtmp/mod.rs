@@ -2,8 +2,8 @@
 //! protocol and not only the payload).
 //!
 //! Bottom up: [`handshake`], [`chunk`] (messages in chunks), [`control`] (protocol control and user control
-//! messages), [`command`] (the AMF0 calls, typed), and on top of them the two ends of a connection,
-//! [`session`] (server) and [`client`]. [`url`] reads vhost, app, stream and parameters.
+//! messages), [`command`] (the AMF0 calls, typed), [`link`] (what both ends of a connection do), and on top of
+//! them the two ends, [`session`] (server) and [`client`]. [`url`] reads vhost, app, stream and parameters.
 //!
 //! Media towards players does not pass through a session: the stream core encodes it once for all of them,
 //! on fixed chunk streams, every message starting with a full header. What a session itself sends are whole
@@ -19,5 +19,6 @@ pub mod client;
 pub mod command;
 pub mod control;
 pub mod handshake;
+pub mod link;
 pub mod session;
 pub mod url;

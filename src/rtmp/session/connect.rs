@@ -3,7 +3,6 @@
 use super::{Event, ServerSession, SessionError, State};
 use crate::config::schema::{DEFAULT_CHUNK_SIZE, DEFAULT_OUT_ACK_SIZE};
 use crate::formats::amf0::Value;
-use crate::rtmp::chunk::{DEFAULT_CHUNK_BYTES, MAX_CHUNK_BYTES};
 use crate::rtmp::command::{Body, Call, Command, Connect};
 use crate::rtmp::control::{Control, PEER_BANDWIDTH_BYTES};
 use crate::rtmp::handshake::Agreed;
@@ -110,20 +109,19 @@ impl ServerSession {
         }
         self.state = State::Ready;
         if terms.in_ack_bytes > 0 {
-            self.acks.set_window(terms.in_ack_bytes); // else what the peer asked for, if it did
+            self.link.set_window(terms.in_ack_bytes); // else what the peer asked for, if it did
         }
         if terms.out_ack_bytes > 0 {
-            Control::WindowAck(terms.out_ack_bytes).write(&mut self.out);
+            self.link.control(Control::WindowAck(terms.out_ack_bytes));
         }
-        Control::PeerBandwidth { bytes: PEER_BANDWIDTH_BYTES, limit: 2 }.write(&mut self.out);
-        self.chunk_bytes = terms.chunk_bytes.clamp(DEFAULT_CHUNK_BYTES, MAX_CHUNK_BYTES);
-        Control::ChunkSize(self.chunk_bytes).write(&mut self.out);
+        self.link.control(Control::PeerBandwidth { bytes: PEER_BANDWIDTH_BYTES, limit: 2 });
+        self.link.set_chunk_bytes(terms.chunk_bytes);
         let config = self.config.clone();
         let body = Body::call("_result", self.transaction)
             .value(&Value::Object(properties(&config.identity, &request.connect)))
             .value(&Value::Object(information(&config.identity, &request.connect, terms)));
-        body.write_command(&mut self.out, 0, self.chunk_bytes);
-        Body::call("onBWDone", 0.0).null().write_command(&mut self.out, 0, self.chunk_bytes);
+        self.link.command(0, body);
+        self.link.command(0, Body::call("onBWDone", 0.0).null());
     }
 }
 

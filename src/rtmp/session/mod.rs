@@ -10,7 +10,6 @@
 //! Media to players does not pass through here; see [`super`].
 
 mod connect;
-mod media;
 mod play;
 mod publish;
 mod refuse;
@@ -20,15 +19,13 @@ pub use play::PlayRequest;
 pub use publish::{PublishKind, PublishLimits, PublishRequest};
 pub use refuse::Refusal;
 
-use super::aggregate::{Aggregate, without_amf3_mark};
-use super::chunk::reader::{ChunkError, ChunkReader, Limits, RawMessage};
-use super::chunk::{DEFAULT_CHUNK_BYTES, STREAM_ID, type_id};
-use super::command::{Body, Call, Command, CommandError};
-use super::control::{Acknowledgements, Control, User};
-use super::handshake::{Agreed, HandshakeError, ServerHandshake};
+use super::chunk::STREAM_ID;
+use super::chunk::reader::Limits;
+use super::command::{Body, Call, Command};
+use super::handshake::{Agreed, ServerHandshake};
+use super::link::{Link, LinkError, Received};
 use super::url::{TcUrl, UrlError};
 use crate::formats::amf0::Value;
-use crate::formats::bits::Short;
 use crate::formats::message::Message;
 use publish::Flow;
 use std::sync::Arc;
@@ -165,23 +162,9 @@ pub enum Event {
 /// Why a session cannot go on: close the connection. Output that is still there may be sent before.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum SessionError {
-    /// No handshake.
+    /// What came cannot be read.
     #[error(transparent)]
-    Handshake(#[from] HandshakeError),
-    /// Chunks that cannot be read.
-    #[error(transparent)]
-    Chunk(#[from] ChunkError),
-    /// A control message shorter than its kind.
-    #[error("control message of type {type_id}: {short}")]
-    Control {
-        /// Its type.
-        type_id: u8,
-        /// What is missing.
-        short: Short,
-    },
-    /// A call that cannot be understood.
-    #[error(transparent)]
-    Command(#[from] CommandError),
+    Link(#[from] LinkError),
     /// A URL or stream name that cannot be used.
     #[error("{command}: {error}")]
     Url {
@@ -203,24 +186,16 @@ pub enum SessionError {
 pub struct ServerSession {
     config: Arc<SessionConfig>,
     state: State,
-    /// Only until the handshake is over.
-    handshake: Option<Box<ServerHandshake>>,
+    link: Link,
     agreed: Agreed,
-    reader: ChunkReader,
-    acks: Acknowledgements,
-    messages: u32,
-    /// Chunk size of what is sent.
-    chunk_bytes: u32,
     url: Option<Box<TcUrl>>,
     /// Transaction of `connect`.
     transaction: f64,
     flow: Flow,
     publish_limits: PublishLimits,
     created: u8,
-    aggregate: Option<Box<Aggregate>>,
     /// A second event of one message.
     queued: Option<Event>,
-    out: Vec<u8>,
     /// Bytes that were given while the session did not read, and how many of them are read by now.
     held: Vec<u8>,
     held_read: usize,
@@ -238,20 +213,14 @@ impl ServerSession {
         };
         ServerSession {
             state: State::Handshake,
-            handshake: Some(Box::new(ServerHandshake::new(seed))),
+            link: Link::new(Box::new(ServerHandshake::new(seed)), limits, Vec::new()),
             agreed: Agreed { complex: None, proxied_ip: None },
-            reader: ChunkReader::new(limits),
-            acks: Acknowledgements::default(),
-            messages: 0,
-            chunk_bytes: DEFAULT_CHUNK_BYTES,
             url: None,
             transaction: 1.0,
             flow: Flow::Unknown,
             publish_limits: PublishLimits::default(),
             created: 0,
-            aggregate: None,
             queued: None,
-            out: Vec::new(),
             held: Vec::new(),
             held_read: 0,
             config,
@@ -296,12 +265,12 @@ impl ServerSession {
 
     /// Whether it holds input back that it can read by now: [`ServerSession::read`] with nothing goes on.
     pub const fn has_held_input(&self) -> bool {
-        !self.is_blocked() && (!self.held.is_empty() || self.aggregate.is_some())
+        !self.is_blocked() && (!self.held.is_empty() || self.link.has_more())
     }
 
     /// What is to be sent, in whole messages. Empty if there is nothing.
     pub fn take_output(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.out)
+        self.link.take_output()
     }
 
     /// Where the session stands.
@@ -324,23 +293,23 @@ impl ServerSession {
 
     /// Messages read so far, modulo 2^32.
     pub const fn messages(&self) -> u32 {
-        self.messages
+        self.link.messages()
     }
 
     /// Bytes read so far, the handshake included.
     pub const fn bytes_read(&self) -> u64 {
-        self.acks.received()
+        self.link.bytes_read()
     }
 
     /// Chunk size of what is sent; media for this player must have the same.
     pub const fn chunk_bytes(&self) -> u32 {
-        self.chunk_bytes
+        self.link.chunk_bytes()
     }
 
     const fn is_blocked(&self) -> bool {
         match self.state {
             State::ConnectAsked | State::PublishAsked | State::PlayAsked | State::Closed => true,
-            _ => self.out.len() >= MAX_OUTPUT_BYTES,
+            _ => self.link.output_bytes() >= MAX_OUTPUT_BYTES,
         }
     }
 
@@ -353,57 +322,30 @@ impl ServerSession {
             if self.is_blocked() {
                 return Ok(None);
             }
-            if let Some(message) = self.aggregate.as_mut().and_then(|a| a.next()) {
-                return Ok(Some(Event::Media(message)));
-            }
-            self.aggregate = None;
-            let before = input.len();
-            if let Some(handshake) = &mut self.handshake {
-                let agreed = handshake.feed(input, &mut self.out)?;
-                self.acks.on_received(before - input.len());
-                let Some(agreed) = agreed else { return Ok(None) };
-                self.agreed = agreed;
-                self.handshake = None;
-                self.state = State::Connecting;
-                continue;
-            }
-            let message = self.reader.read(input)?;
-            if let Some(sequence) = self.acks.on_received(before - input.len()) {
-                Control::Acknowledgement(sequence).write(&mut self.out);
-            }
-            let Some(message) = message else { return Ok(None) };
-            self.messages = self.messages.wrapping_add(1);
-            if let Some(event) = self.message(message)? {
-                return Ok(Some(event));
+            let Some(received) = self.link.read(input)? else { return Ok(None) };
+            let event = match received {
+                Received::Agreed(agreed) => {
+                    self.agreed = agreed;
+                    self.state = State::Connecting;
+                    None
+                }
+                Received::Media(message) => self.media(message),
+                Received::Call(call) => self.call(call)?,
+                Received::Control(_) | Received::Other => None,
+            };
+            if event.is_some() {
+                return Ok(event);
             }
         }
     }
 
-    fn message(&mut self, m: RawMessage) -> Result<Option<Event>, SessionError> {
-        let payload = m.payload;
-        match m.type_id {
-            type_id::AUDIO | type_id::VIDEO | type_id::DATA | type_id::DATA_AMF3 | type_id::AGGREGATE => {
-                Ok(self.media(m.type_id, m.time, payload))
-            }
-            type_id::COMMAND | type_id::COMMAND_AMF3 => {
-                let call = Call::read(without_amf3_mark(&payload))?;
-                self.call(call)
-            }
-            type_id => {
-                let control = Control::read(type_id, &payload);
-                Ok(match control.map_err(|short| SessionError::Control { type_id, short })? {
-                    Some(Control::WindowAck(bytes)) => {
-                        self.acks.set_window(bytes);
-                        None
-                    }
-                    Some(Control::User(User::PingRequest(time))) => {
-                        Control::User(User::PingResponse(time)).write(&mut self.out);
-                        None
-                    }
-                    _ => None,
-                })
-            }
+    /// Media is of interest only from a client that publishes.
+    fn media(&mut self, message: Message) -> Option<Event> {
+        if !matches!(self.state, State::PublishStart | State::Publishing) {
+            return None;
         }
+        self.state = State::Publishing;
+        Some(Event::Media(message))
     }
 
     fn call(&mut self, call: Call) -> Result<Option<Event>, SessionError> {
@@ -473,12 +415,12 @@ impl ServerSession {
 
     fn result(&mut self, transaction: f64, value: &Value) {
         let body = Body::call("_result", transaction).null().value(value);
-        body.write_command(&mut self.out, 0, self.chunk_bytes);
+        self.link.command(0, body);
     }
 
     fn on_status(&mut self, level: &str, code: &str, description: &str, more: &[(&str, &str)]) {
         let body = Body::call("onStatus", 0.0).null().status(level, code, description, more);
-        body.write_command(&mut self.out, STREAM_ID, self.chunk_bytes);
+        self.link.command(STREAM_ID, body);
     }
 }
 

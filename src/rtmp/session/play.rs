@@ -39,13 +39,13 @@ impl ServerSession {
             return;
         }
         self.state = State::Playing;
-        Control::User(User::StreamBegin(STREAM_ID)).write(&mut self.out);
+        self.link.control(Control::User(User::StreamBegin(STREAM_ID)));
         let reset = "Playing and resetting stream.";
         self.on_status("status", "NetStream.Play.Reset", reset, &[DETAILS, CLIENT_ID]);
         let start = "Started playing stream.";
         self.on_status("status", "NetStream.Play.Start", start, &[DETAILS, CLIENT_ID]);
         let access = Body::data("|RtmpSampleAccess").boolean(true).boolean(true);
-        access.write_data(&mut self.out, STREAM_ID, self.chunk_bytes);
+        self.link.data(STREAM_ID, access);
     }
 
     /// Follows [`Event::Pause`], once the player gets media no more, or again.
@@ -55,10 +55,10 @@ impl ServerSession {
         }
         if on {
             self.on_status("status", "NetStream.Pause.Notify", "Paused stream.", &[DETAILS, CLIENT_ID]);
-            Control::User(User::StreamEof(STREAM_ID)).write(&mut self.out);
+            self.link.control(Control::User(User::StreamEof(STREAM_ID)));
         } else {
             self.on_status("status", "NetStream.Unpause.Notify", "Unpaused stream.", &[DETAILS, CLIENT_ID]);
-            Control::User(User::StreamBegin(STREAM_ID)).write(&mut self.out);
+            self.link.control(Control::User(User::StreamBegin(STREAM_ID)));
         }
     }
 

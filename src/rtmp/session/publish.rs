@@ -89,7 +89,7 @@ impl ServerSession {
         }
         self.publish_limits = limits;
         self.state = State::PublishStart;
-        self.reader.set_limits(self.config.limits);
+        self.link.set_limits(self.config.limits);
         const CODE: &str = "NetStream.Publish.Start";
         const TEXT: &str = "Started publishing stream.";
         if self.flow.kind() != PublishKind::Flash {
@@ -100,7 +100,7 @@ impl ServerSession {
 
     fn on_fc(&mut self, name: &str, code: &str, description: &str) {
         let body = Body::call(name, 0.0).null().object(&[("code", code), ("description", description)]);
-        body.write_command(&mut self.out, STREAM_ID, self.chunk_bytes);
+        self.link.command(STREAM_ID, body);
     }
 
     pub(super) fn publishing_call(&mut self, call: Call) -> Result<Option<Event>, SessionError> {

@@ -37,13 +37,13 @@ impl ServerSession {
     pub(super) fn reject_connect(&mut self, description: &str) {
         let body = Body::call("_error", self.transaction).null();
         let body = body.status("error", "NetConnection.Connect.Rejected", description, &[]);
-        body.write_command(&mut self.out, 0, self.chunk_bytes);
+        self.link.command(0, body);
     }
 
     fn close(&mut self) {
         self.state = State::Closed;
         self.held = Vec::new();
         self.queued = None;
-        self.aggregate = None;
+        self.link.drop_rest();
     }
 }

@@ -2,8 +2,11 @@ use super::*;
 use crate::formats::amf0;
 use crate::formats::flv::{Role as TagRole, inspect};
 use crate::formats::message::{Kind, WireTime};
+use crate::rtmp::chunk::reader::{ChunkError, ChunkReader};
+use crate::rtmp::chunk::type_id;
 use crate::rtmp::chunk::writer::write_message;
 use crate::rtmp::client::{ClientConfig, ClientEvent, ClientSession, Role, Step};
+use crate::rtmp::control::{Control, User};
 use crate::rtmp::handshake::Schema;
 use crate::rtmp::url::ClientUrl;
 use bytes::Bytes;
@@ -18,6 +21,15 @@ const LIMITS: PublishLimits = PublishLimits { first_ms: 20_000, next_ms: 5_000 }
 
 fn session() -> ServerSession {
     ServerSession::new(Arc::new(SessionConfig::default()), 1)
+}
+
+/// A session whose handshake is over.
+fn shaken() -> ServerSession {
+    let mut s = session();
+    let hello = [&[3u8][..], &[0; 1536 * 2]].concat();
+    assert_eq!(s.read(&mut &hello[..]), Ok(None));
+    assert_eq!(s.take_output().len(), 3073);
+    s
 }
 
 /// Says yes to whatever is asked.
@@ -90,11 +102,7 @@ struct Peer {
 
 impl Peer {
     fn connected() -> Peer {
-        let mut s = session();
-        let hello = [&[3u8][..], &[0; 1536 * 2]].concat();
-        assert_eq!(s.read(&mut &hello[..]), Ok(None));
-        assert_eq!(s.take_output().len(), 3073);
-        let mut p = Peer { s };
+        let mut p = Peer { s: shaken() };
         let events = p.say(Body::call("connect", 1.0).object(&[("tcUrl", "rtmp://h/live")]));
         assert!(matches!(events[..], [Event::Connect(_)]));
         p.s.take_output();
@@ -244,10 +252,6 @@ fn an_answer_may_come_later_and_nothing_is_lost() {
 
 #[test]
 fn connect_is_answered_in_the_order_of_srs() {
-    let mut s = session();
-    let hello = [&[3u8][..], &[0; 1536 * 2]].concat();
-    s.read(&mut &hello[..]).unwrap();
-    s.take_output();
     let codecs = Value::StrictArray(vec![Value::text("hvc1")]);
     let mut object = vec![("tcUrl".to_owned(), Value::text("rtmp://h/live"))];
     for enhanced in [false, true] {
@@ -257,8 +261,7 @@ fn connect_is_answered_in_the_order_of_srs() {
         let body = Body::call("connect", 1.0).value(&Value::Object(object.clone()));
         let mut bytes = Vec::new();
         body.write_command(&mut bytes, 0, 128);
-        s.state = State::Connecting;
-        s.chunk_bytes = 128;
+        let mut s = shaken();
         let Ok(Some(Event::Connect(request))) = s.read(&mut &bytes[..]) else { panic!() };
         assert_eq!(s.state(), State::ConnectAsked);
         let terms =
@@ -466,7 +469,8 @@ fn who_does_not_publish_cannot_make_the_server_hold_much() {
     let long = [&b"\x06\0\0\0\x05\0\0\x09\x01\0\0\0"[..], &[0; 128]].concat();
     let mut p = Peer::connected();
     let error = p.s.read(&mut &long[..]).unwrap_err();
-    assert!(matches!(error, SessionError::Chunk(ChunkError::TooLong { bytes: 0x50000, limit: 0x40000, .. })));
+    let SessionError::Link(LinkError::Chunk(error)) = error else { panic!("{error}") };
+    assert!(matches!(error, ChunkError::TooLong { bytes: 0x50000, limit: 0x40000, .. }));
     let mut p = Peer::connected();
     p.call("publish", 0.0, "s");
     assert_eq!(p.bytes(&long), [], "a publisher's long message is under way");
@@ -499,8 +503,8 @@ fn an_idle_player_takes_little_memory() {
     assert!(!s.take_output().is_empty());
     let url = s.url.as_ref().unwrap();
     let url_bytes = size_of_val(&**url) + url.host.len() + url.vhost.len() + url.app.len() + url.params.len();
-    let heap = url_bytes + s.reader.heap_bytes() + s.out.capacity() + s.held.capacity();
-    assert!(s.handshake.is_none() && s.aggregate.is_none() && s.queued.is_none());
+    let heap = url_bytes + s.link.heap_bytes() + s.held.capacity();
+    assert!(s.queued.is_none());
     let all = size_of::<ServerSession>() + heap;
     assert!(all < 1200, "{} + {heap} bytes", size_of::<ServerSession>());
 }
