@@ -46,6 +46,11 @@ impl Aggregate {
         Aggregate { payload, at: 0, time, shift: None }
     }
 
+    /// What it holds.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.payload.len()
+    }
+
     /// The next audio, video or data message. A part that is cut short ends the aggregate.
     pub(crate) fn next(&mut self) -> Option<Message> {
         loop {

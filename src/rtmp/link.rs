@@ -195,11 +195,16 @@ impl Link {
         write_message(&mut self.out, csid, type_id, stream_id, time, parts, self.chunk_bytes);
     }
 
-    /// What it holds besides itself, once the handshake is over and no message is left half given.
+    /// What messages hold that are not whole yet, or not given yet.
+    pub(super) fn unfinished_bytes(&self) -> usize {
+        self.reader.heap_bytes() + self.aggregate.as_ref().map_or(0, |a| a.bytes())
+    }
+
+    /// What it holds besides itself, once the handshake is over.
     #[cfg(test)]
     pub(super) fn heap_bytes(&self) -> usize {
-        assert!(self.handshake.is_none() && self.aggregate.is_none());
-        self.reader.heap_bytes() + self.out.capacity()
+        assert!(self.handshake.is_none());
+        self.unfinished_bytes() + self.out.capacity()
     }
 
     /// Bytes that wait to be sent.

@@ -108,6 +108,8 @@ pub struct Conn {
     /// What was wrong, where the reason alone does not say it.
     detail: RefCell<Option<Box<str>>>,
     deadline: Cell<Option<(u64, CloseReason)>>,
+    /// What its unfinished messages hold, as its shard has counted it.
+    unfinished_bytes: Cell<u64>,
     viewer: Cell<Option<ViewerId>>,
     source: Cell<Option<SourceId>>,
     /// Worst lag in ms, and jumps, of its views that are over.
@@ -134,6 +136,7 @@ impl Conn {
             reason: Cell::new(None),
             detail: RefCell::default(),
             deadline: Cell::new(None),
+            unfinished_bytes: Cell::new(0),
             viewer: Cell::new(None),
             source: Cell::new(None),
             view: Cell::new((0, 0)),
@@ -274,6 +277,16 @@ impl Conn {
     /// What it does, if it does anything yet.
     pub fn about<R>(&self, f: impl FnOnce(&About) -> R) -> Option<R> {
         self.about.borrow().as_deref().map(f)
+    }
+
+    /// What its unfinished messages hold, in bytes, as far as its shard has been told.
+    pub fn unfinished_bytes(&self) -> u64 {
+        self.unfinished_bytes.get()
+    }
+
+    /// Tells what they hold; see [`Shard::note_unfinished`].
+    pub fn set_unfinished_bytes(&self, bytes: u64) {
+        self.unfinished_bytes.set(bytes);
     }
 
     /// As a viewer.

@@ -84,6 +84,7 @@ impl RtmpConn<'_> {
                 break read;
             }
         };
+        self.shard.note_unfinished(self.conn, self.session.unfinished_bytes());
         self.watch();
         self.shard.ctx.kick();
         taken

@@ -34,6 +34,11 @@ pub const API: &str = "api";
 const STOP_TURNS: u32 = 50;
 const STOP_TURN: Duration = Duration::from_millis(10);
 
+/// Unfinished messages of a shard's clients may hold this part of the shard's part of `feed_memory`.
+const UNFINISHED_PART: u64 = 8;
+/// They are counted in steps of this: an encoder's usual messages, a few kilobytes each, never come to one.
+const UNFINISHED_STEP_BYTES: u64 = 64 << 10;
+
 /// What one shard holds.
 pub struct Shard {
     /// The engine.
@@ -58,6 +63,8 @@ pub struct Shard {
     awake: RefCell<Option<Awake>>,
     /// For each reason: connections that ended before they were anything's viewer or publisher.
     strays: [Throttle; CloseReason::ALL.len()],
+    /// What unfinished messages of all clients hold.
+    unfinished_bytes: Cell<u64>,
     /// Files that are there and cannot be opened.
     unreadable: Throttle,
     listeners: RefCell<Vec<(&'static str, Listener)>>,
@@ -122,6 +129,7 @@ impl Shard {
             next_conn: Cell::new(100),
             awake: RefCell::default(),
             strays: std::array::from_fn(|_| Throttle::new()),
+            unfinished_bytes: Cell::new(0),
             unreadable: Throttle::new(),
             listeners: RefCell::default(),
             stop: Signal::default(),
@@ -161,6 +169,7 @@ impl Shard {
     pub fn dismiss(&self, conn: &Rc<Conn>, protocol: &str) {
         self.end_viewer(conn);
         self.end_source(conn);
+        self.note_unfinished(conn, 0);
         self.conns.borrow_mut().remove(&conn.id);
         let reason = conn.reason().unwrap_or(CloseReason::PeerClosed);
         let mut totals = self.counters.borrow_mut();
@@ -181,6 +190,32 @@ impl Shard {
             self.tell_stray(reason, line);
         }
         self.ctx.kick();
+    }
+
+    /// A client's unfinished messages hold so much by now. Each has a limit of its own, but a publisher may need
+    /// megabytes for a picture, and there may be thousands: where all of them together hold too much, whoever
+    /// holds most is closed.
+    pub fn note_unfinished(&self, conn: &Conn, bytes: usize) {
+        let (before, now) =
+            (conn.unfinished_bytes(), bytes as u64 / UNFINISHED_STEP_BYTES * UNFINISHED_STEP_BYTES);
+        if now == before {
+            return;
+        }
+        conn.set_unfinished_bytes(now);
+        let all = self.unfinished_bytes.get() + now - before;
+        self.unfinished_bytes.set(all);
+        let most = self.process.feed_memory_bytes / UNFINISHED_PART / u64::from(self.ctx.shards());
+        if now < before || all <= most {
+            return;
+        }
+        let conns = self.conns.borrow();
+        if let Some(heaviest) = conns.values().max_by_key(|conn| conn.unfinished_bytes()) {
+            let (held, most) = (heaviest.unfinished_bytes() >> 10, most >> 10);
+            heaviest.note_detail(format_args!(
+                "unfinished messages: {held} KiB of its own, all of this shard's more than {most} KiB"
+            ));
+            heaviest.kick(CloseReason::MemoryBudget);
+        }
     }
 
     /// Connections that never played nor published may come by the thousand: one line per reason and second.

@@ -5,10 +5,10 @@
 
 use super::peers::{client_on, dial, handshake, is_closed, noise, say};
 use crate::support::log::Log;
-use crate::support::memory::Memory;
+use crate::support::memory::{ALLOCATOR_KIB, Memory};
 use crate::support::neighbour::Neighbour;
 use crate::support::player::Player;
-use crate::support::server::Server;
+use crate::support::server::{Server, Setup};
 use crate::support::wait_for;
 use srs_shard::formats::message::{Kind, WireTime};
 use srs_shard::rtmp::chunk::{csid, reader::Limits, type_id, writer::write_message};
@@ -57,14 +57,10 @@ fn garbage_on_every_port() {
 
 #[test]
 fn oversized_and_interleaved_messages() {
-    let server = Server::with_shards(2);
+    let server = Setup::new(2).top("feed_memory = \"8GiB\"").start(); // on a small machine, too
     let neighbour = Neighbour::start(&server);
     let before = Memory::of(&server);
     let limits = Limits::default();
-    let header = |csid: u8, length: u32, kind| {
-        let [_, a, b, c] = length.to_be_bytes();
-        [csid, 0, 0, 0, a, b, c, kind, 1, 0, 0, 0]
-    };
     // Before anything was allowed, and as an encoder: what is claimed is refused before it is sent.
     let unknown = dial(server.ip(), server.ports()[0]);
     say(&unknown, &[handshake(), header(3, limits.max_script_bytes + 1, type_id::COMMAND).to_vec()].concat());
@@ -84,21 +80,9 @@ fn oversized_and_interleaved_messages() {
     wait_closed(&encoder(&server, "inside", &inside.concat()));
     assert_eq!(server.metric("srs_shard_closes_total", "\"protocol_error\""), 4);
 
-    // Unfinished messages on many chunk streams, a chunk of each in turn: just as much as one may hold, then more.
-    let interleaved = |bytes: usize| {
-        let mut out = Vec::new();
-        let each = limits.max_message_bytes / 2;
-        let turns = bytes / 60_000;
-        for turn in 0..turns {
-            let csid = 8 + (turn % 8) as u8;
-            let head = header(csid, each, type_id::VIDEO);
-            out.extend(if turn < 8 { head.to_vec() } else { vec![0xc0 | csid] });
-            out.extend(noise(turn as u64, 60_000));
-        }
-        out
-    };
+    // Unfinished messages: just as much as one may hold, then more.
     // Its buffers count, which are up to twice what is in them.
-    let full = interleaved(limits.max_partial_bytes / 2);
+    let full = unfinished(limits.max_partial_bytes / 2);
     let hoarders: Vec<TcpStream> =
         (0..HOARDERS).map(|n| encoder(&server, &format!("hoarder{n}"), &full)).collect();
     wait_for("hoarders to hold what they may", || {
@@ -110,7 +94,7 @@ fn oversized_and_interleaved_messages() {
     let during = Memory::of(&server);
     eprintln!("hoarders: {before:?} before, {during:?} with them");
     during.assert_within(before, most, HOARDERS as u64 * (8 << 20));
-    wait_closed(&encoder(&server, "more", &interleaved(limits.max_partial_bytes)));
+    wait_closed(&encoder(&server, "more", &unfinished(limits.max_partial_bytes)));
     assert_eq!(server.metric("srs_shard_closes_total", "\"protocol_error\""), 5);
     hoarders.iter().for_each(wait_closed);
     assert_eq!(server.metric("srs_shard_closes_total", "\"publish_timeout\""), HOARDERS as u64);
@@ -123,6 +107,33 @@ fn oversized_and_interleaved_messages() {
     {
         assert_eq!(log.with(words).filter(|text| text.contains("protocol_error")).count(), 1, "{words}");
     }
+}
+
+#[test]
+fn unfinished_messages_of_many_encoders() {
+    const SHARDS: u64 = 2;
+    // Unfinished messages may take an eighth of this, shared among the shards.
+    const FEED_MEMORY_MIB: u64 = 256;
+    let feed_memory = format!("feed_memory = \"{FEED_MEMORY_MIB}MiB\"");
+    let server = Setup::new(SHARDS as u16).top(&feed_memory).start();
+    let neighbour = Neighbour::start(&server);
+    let before = Memory::of(&server);
+    let some = unfinished(3 << 20);
+    let encoders: Vec<TcpStream> = (0..20).map(|n| encoder(&server, &format!("hoarder{n}"), &some)).collect();
+    let during = Memory::of(&server);
+    eprintln!("many encoders: {before:?} before, {during:?} with them");
+    during.assert_within(before, (FEED_MEMORY_MIB << 10) / 8 + ALLOCATOR_KIB, 20 << 20);
+    // Of their 60 MiB and more 32 may stay.
+    let closed = || encoders.iter().filter(|stream| is_closed(stream)).count();
+    wait_for("those who hold too much to be closed", || (closed() >= 8).then_some(()));
+    assert!(closed() < 20, "some may stay");
+    drop(encoders);
+    Memory::wait_back(&server, before);
+    let closed = server.metric("srs_shard_closes_total", "\"memory_budget\"");
+    neighbour.verdict(&server);
+    let log = Log::of(&server);
+    log.assert_terse();
+    assert_eq!(log.times("memory_budget (unfinished messages: "), closed, "the limit is named");
 }
 
 #[test]
@@ -177,6 +188,26 @@ fn amf_bombs() {
 
 /// An H.264 keyframe, as far as a server looks.
 const PICTURE: [u8; 9] = [0x17, 1, 0, 0, 0, 0, 0, 0, 0];
+
+fn header(csid: u8, length: u32, kind: u8) -> [u8; 12] {
+    let [_, a, b, c] = length.to_be_bytes();
+    [csid, 0, 0, 0, a, b, c, kind, 1, 0, 0, 0]
+}
+
+/// So many bytes of messages on many chunk streams, a chunk of each in turn, of which none is finished.
+fn unfinished(bytes: usize) -> Vec<u8> {
+    const CHUNK_BYTES: usize = 60_000;
+    let each = Limits::default().max_message_bytes / 2;
+    let turns = bytes / CHUNK_BYTES;
+    let mut out = Vec::new();
+    for turn in 0..turns {
+        let csid = 8 + (turn % 8) as u8;
+        let head = header(csid, each, type_id::VIDEO);
+        out.extend(if turn < 8 { head.to_vec() } else { vec![0xc0 | csid] });
+        out.extend(noise(turn as u64, CHUNK_BYTES));
+    }
+    out
+}
 
 /// An encoder that may publish, has begun, and then sends these bytes.
 fn encoder(server: &Server, name: &str, bytes: &[u8]) -> TcpStream {

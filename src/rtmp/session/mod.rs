@@ -301,6 +301,11 @@ impl ServerSession {
         self.link.bytes_read()
     }
 
+    /// What messages hold that are not whole yet, or not given yet.
+    pub fn unfinished_bytes(&self) -> usize {
+        self.link.unfinished_bytes() + self.held.capacity()
+    }
+
     /// Chunk size of what is sent; media for this player must have the same.
     pub const fn chunk_bytes(&self) -> u32 {
         self.link.chunk_bytes()
