@@ -40,6 +40,7 @@ impl Wire for Sink {
     }
     fn park(&self, _: Bytes) {}
     fn push_private(&self, _: &[u8]) {}
+    fn flush(&self) {}
     fn bound_unsent(&self, _: u32) {}
     fn end(&self, _: CloseReason) {}
     fn close(&self, _: CloseReason) {}

@@ -52,6 +52,7 @@ struct Listening {
     listener: TcpListener,
     fd: RawFd,
     at: SocketAddr,
+    tuning: Cell<TcpTuning>,
     stopped: Cell<bool>,
     counters: Rc<Counters>,
 }
@@ -67,8 +68,15 @@ impl Listener {
         let fd = bound.socket.into_raw_fd();
         // SAFETY: the descriptor was just taken out of its owner; the glommio listener owns it from here on.
         let listener = unsafe { TcpListener::from_raw_fd(fd) };
-        let inner = Listening { listener, fd, at: bound.at, stopped: Cell::new(false), counters };
+        let _ = SockRef::from(&borrowed(fd)).set_keepalive(true);
+        let (tuning, stopped) = (Cell::default(), Cell::new(false));
+        let inner = Listening { listener, fd, at: bound.at, tuning, stopped, counters };
         Listener { inner: Rc::new(inner) }
+    }
+
+    /// Sets socket options of the connections to come: they have them from their first packet on, for nothing.
+    pub fn tune(&self, tuning: &TcpTuning) {
+        self.inner.tuning.set(apply(self.inner.fd, tuning, self.inner.tuning.get()));
     }
 
     /// The address listened on.
@@ -85,7 +93,7 @@ impl Listener {
                 return None;
             }
             match self.inner.listener.accept().await {
-                Ok(stream) => match TcpConn::adopt(stream) {
+                Ok(stream) => match TcpConn::adopt(stream, self.inner.tuning.get()) {
                     Ok(conn) => {
                         add(&self.inner.counters.accepted, 1);
                         return Some(conn);
@@ -140,7 +148,7 @@ impl Listener {
             .map_while(|_| socket.accept().ok())
             // SAFETY: the descriptor was just taken out of its owner; the glommio stream owns it from here on.
             .map(|(accepted, _)| unsafe { TcpStream::from_raw_fd(accepted.into_raw_fd()) })
-            .filter_map(|stream| TcpConn::adopt(stream).ok())
+            .filter_map(|stream| TcpConn::adopt(stream, self.inner.tuning.get()).ok())
             .collect()
     }
 }
@@ -164,8 +172,6 @@ pub struct TcpTuning {
     /// TCP_USER_TIMEOUT: unacknowledged data older than this ends the connection. A peer to whom nothing is sent
     /// is asked from a third of it on, every sixth, whether it is there, and ended when it does not say so.
     pub user_timeout: Option<Duration>,
-    /// SO_SNDBUF in bytes.
-    pub sndbuf: Option<usize>,
 }
 
 /// A TCP connection: one reader, any number of handles, one sender at a time. Clones share the connection;
@@ -180,6 +186,8 @@ struct Conn {
     stream: RefCell<TcpStream>,
     peer: SocketAddr,
     local: SocketAddr,
+    /// What is set: nothing is set twice.
+    tuning: Cell<TcpTuning>,
     parked: Cell<bool>,
 }
 
@@ -196,7 +204,8 @@ impl std::fmt::Debug for TcpConn {
 }
 
 impl TcpConn {
-    fn adopt(stream: TcpStream) -> io::Result<TcpConn> {
+    /// `tuning` is what its socket has inherited.
+    fn adopt(stream: TcpStream, tuning: TcpTuning) -> io::Result<TcpConn> {
         let fd = stream.as_raw_fd();
         // SAFETY: sets a flag on a descriptor that `stream` owns. glommio's accept sets it only for the first
         // of a burst, see `child`.
@@ -206,14 +215,21 @@ impl TcpConn {
         };
         let peer = address(SockRef::from(&borrowed(fd)).peer_addr())?;
         let local = address(SockRef::from(&borrowed(fd)).local_addr())?;
-        SockRef::from(&borrowed(fd)).set_keepalive(true)?;
-        let conn = Conn { stream: RefCell::new(stream), peer, local, parked: Cell::new(false) };
+        let conn = Conn {
+            stream: RefCell::new(stream),
+            peer,
+            local,
+            tuning: Cell::new(tuning),
+            parked: Cell::new(false),
+        };
         Ok(TcpConn { conn: Rc::new(conn), fd })
     }
 
     /// Connects, within `limit`. Addresses only: resolving a name would block the shard.
     pub async fn connect(to: SocketAddr, limit: Duration) -> io::Result<TcpConn> {
-        TcpConn::adopt(TcpStream::connect_timeout(to, limit).await.map_err(io::Error::from)?)
+        let stream = TcpStream::connect_timeout(to, limit).await.map_err(io::Error::from)?;
+        SockRef::from(&borrowed(stream.as_raw_fd())).set_keepalive(true)?;
+        TcpConn::adopt(stream, TcpTuning::default())
     }
 
     /// The peer's address.
@@ -321,26 +337,41 @@ impl TcpConn {
     /// Sends what the kernel holds back until more comes or the peer has acknowledged (Nagle's algorithm, RFC 9293 §3.7.4),
     /// and lets it go on holding back after that.
     pub fn push_out(&self) {
-        let fd = borrowed(self.fd);
-        let socket = SockRef::from(&fd);
-        if !socket.tcp_nodelay().unwrap_or(true) {
+        if self.conn.tuning.get().nodelay != Some(true) {
+            let fd = borrowed(self.fd);
+            let socket = SockRef::from(&fd);
             // tcp(7): setting it sends what is pending.
             let _ = socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_nodelay(false));
         }
     }
 
-    /// Sets socket options. Failures are of no consequence (the peer has gone) and ignored.
+    /// Sets socket options that are not set already.
     pub fn tune(&self, tuning: &TcpTuning) {
-        let fd = borrowed(self.fd);
-        let socket = SockRef::from(&fd);
-        let _ = tuning.nodelay.map(|on| socket.set_tcp_nodelay(on));
-        let _ = tuning.notsent_lowat.map(|bytes| socket.set_tcp_notsent_lowat(bytes));
-        let _ = tuning.user_timeout.map(|limit| {
-            let (idle, again) = ((limit / 3).max(KEEPALIVE_MIN), (limit / 6).max(KEEPALIVE_MIN));
-            socket.set_tcp_user_timeout(Some(limit))?;
-            socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle).with_interval(again))
-        });
-        let _ = tuning.sndbuf.map(|bytes| socket.set_send_buffer_size(bytes));
+        self.conn.tuning.set(apply(self.fd, tuning, self.conn.tuning.get()));
+    }
+}
+
+/// Sets what differs from what is set, and returns what is set then. Failures are of no consequence (the peer has
+/// gone) and ignored.
+fn apply(fd: RawFd, wished: &TcpTuning, set: TcpTuning) -> TcpTuning {
+    let fd = borrowed(fd);
+    let socket = SockRef::from(&fd);
+    // The kernel begins with off.
+    if let Some(on) = wished.nodelay.filter(|on| *on != set.nodelay.unwrap_or(false)) {
+        let _ = socket.set_tcp_nodelay(on);
+    }
+    if let Some(bytes) = wished.notsent_lowat.filter(|_| wished.notsent_lowat != set.notsent_lowat) {
+        let _ = socket.set_tcp_notsent_lowat(bytes);
+    }
+    if let Some(limit) = wished.user_timeout.filter(|_| wished.user_timeout != set.user_timeout) {
+        let (idle, again) = ((limit / 3).max(KEEPALIVE_MIN), (limit / 6).max(KEEPALIVE_MIN));
+        let _ = socket.set_tcp_user_timeout(Some(limit));
+        let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle).with_interval(again));
+    }
+    TcpTuning {
+        nodelay: wished.nodelay.or(set.nodelay),
+        notsent_lowat: wished.notsent_lowat.or(set.notsent_lowat),
+        user_timeout: wished.user_timeout.or(set.user_timeout),
     }
 }
 

@@ -94,9 +94,13 @@ fn notsent_lowat_bounds_what_the_kernel_takes() {
         };
         let (plain, _reads_nothing) = connected(&ctx, &listener).await;
         let (bounded, _neither) = connected(&ctx, &listener).await;
-        bounded.tune(&TcpTuning { notsent_lowat: Some(64 << 10), ..TcpTuning::default() });
-        let (plain, bounded) = (taken(&plain), taken(&bounded));
+        let tuning = TcpTuning { notsent_lowat: Some(64 << 10), ..TcpTuning::default() };
+        bounded.tune(&tuning);
+        listener.tune(&tuning);
+        let (inherits, _nor_this) = connected(&ctx, &listener).await;
+        let (plain, bounded, inherits) = (taken(&plain), taken(&bounded), taken(&inherits));
         assert!(bounded < plain, "{bounded} with, {plain} without");
+        assert!(inherits < plain, "{inherits} with, {plain} without");
     });
 }
 

@@ -44,22 +44,25 @@ struct Line {
     over: bool,
 }
 
+impl Line {
+    fn flush(&mut self) {
+        if self.parked.is_none() {
+            self.bytes.append(&mut self.private);
+        }
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 struct LineWire(Rc<RefCell<Line>>);
 
 impl Wire for LineWire {
     fn ready(&self) -> bool {
-        let mut line = self.0.borrow_mut();
-        if line.parked.is_some() {
-            return false;
-        }
-        let private = std::mem::take(&mut line.private);
-        line.bytes.extend(private);
-        true
+        self.0.borrow().parked.is_none()
     }
     fn try_send(&self, slices: &[IoSlice<'_>]) -> io::Result<Taken> {
         let mut line = self.0.borrow_mut();
-        assert!(line.parked.is_none() && line.private.is_empty(), "who is busy is left alone");
+        assert!(line.parked.is_none(), "who is busy is left alone");
+        line.flush();
         let all: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
         let taken = line.room.map_or(all.len(), |room| room.min(all.len()));
         line.bytes.extend_from_slice(&all[..taken]);
@@ -69,11 +72,10 @@ impl Wire for LineWire {
         assert!(self.0.borrow_mut().parked.replace(rest).is_none());
     }
     fn push_private(&self, bytes: &[u8]) {
-        let mut line = self.0.borrow_mut();
-        match &line.parked {
-            Some(_) => line.private.extend_from_slice(bytes),
-            None => line.bytes.extend_from_slice(bytes),
-        }
+        self.0.borrow_mut().private.extend_from_slice(bytes);
+    }
+    fn flush(&self) {
+        self.0.borrow_mut().flush();
     }
     fn bound_unsent(&self, _: u32) {}
     fn end(&self, _: CloseReason) {

@@ -33,8 +33,13 @@ use std::time::Duration;
 pub const PRIVATE_BYTES: usize = 64 << 10;
 /// What a peer has to read the last of it and go, before it is cut.
 const FAREWELL_MS: u64 = 1_000;
-/// A client that takes nothing at all gets no more than this of kernel memory for unsent bytes.
-const NOTSENT_LOWAT_BYTES: u32 = 64 << 10;
+/// How long a message may take to be sent before a vhost says otherwise: its own default.
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What every connection begins with. A client that takes nothing at all gets no more kernel memory than this for
+/// unsent bytes.
+pub const TUNING: TcpTuning =
+    TcpTuning { nodelay: None, notsent_lowat: Some(64 << 10), user_timeout: Some(SEND_TIMEOUT) };
 
 /// What the API and the log say of a client.
 #[derive(Clone, Debug)]
@@ -85,6 +90,10 @@ struct Outlet {
 const _: () = assert!(size_of::<Outlet>() == 64);
 
 impl Outlet {
+    fn count(&self, bytes: usize) {
+        self.sent_bytes.set(self.sent_bytes.get() + bytes as u64);
+    }
+
     fn new(tcp: TcpConn) -> Outlet {
         Outlet {
             tcp,
@@ -126,13 +135,12 @@ pub struct Conn {
 impl Conn {
     /// A client on a fresh connection.
     pub fn new(id: ClientId, tcp: TcpConn, shard: &Rc<Shard>, place: Place) -> Rc<Conn> {
-        tcp.tune(&TcpTuning { notsent_lowat: Some(NOTSENT_LOWAT_BYTES), ..TcpTuning::default() });
         Rc::new(Conn {
             id,
             outlet: Outlet::new(tcp),
             shard: Rc::downgrade(shard),
             parked_since_ms: Cell::new(0),
-            send_timeout_ms: Cell::new(30_000),
+            send_timeout_ms: Cell::new(SEND_TIMEOUT.as_millis() as u64),
             reason: Cell::new(None),
             detail: RefCell::default(),
             deadline: Cell::new(None),
@@ -344,7 +352,7 @@ impl Conn {
     pub fn send(self: &Rc<Self>, bytes: &[u8]) {
         if !bytes.is_empty() {
             self.push_private(bytes);
-            self.ready();
+            self.flush();
         }
     }
 
@@ -361,7 +369,7 @@ impl Conn {
                 return Err(io::ErrorKind::ConnectionAborted.into());
             }
         }
-        self.outlet.sent_bytes.set(self.outlet.sent_bytes.get() + bytes.len() as u64);
+        self.outlet.count(bytes.len());
         self.outlet.tcp.finish(bytes).await
     }
 
@@ -371,6 +379,27 @@ impl Conn {
         if let (Some(shard), Some(reason)) = (self.shard.upgrade(), self.reason.get()) {
             self.set_deadline(Some(shard.now_ms() + FAREWELL_MS), reason);
         }
+    }
+
+    fn send_behind_private(self: &Rc<Self>, slices: &[IoSlice<'_>]) -> io::Result<Taken> {
+        let mut private = self.outlet.private.take();
+        let mut all = Vec::with_capacity(1 + slices.len());
+        all.push(IoSlice::new(&private));
+        all.extend_from_slice(slices);
+        let sent = match self.outlet.tcp.try_send(&all)? {
+            Sent::All => private.len() + total_bytes(slices),
+            Sent::Part(sent) => sent,
+        };
+        // What is parked counts as sent already.
+        self.outlet.count(sent.max(private.len()));
+        Ok(match sent.checked_sub(private.len()) {
+            None => {
+                self.begin_parked(private.split_off(sent).into());
+                Taken::Nothing
+            }
+            Some(sent) if sent == total_bytes(slices) => Taken::All,
+            Some(sent) => Taken::Part(sent),
+        })
     }
 
     fn begin_parked(self: &Rc<Self>, rest: Bytes) {
@@ -390,7 +419,7 @@ impl Conn {
                 break;
             }
             let private = self.outlet.private.take();
-            self.outlet.sent_bytes.set(self.outlet.sent_bytes.get() + private.len() as u64);
+            self.outlet.count(private.len());
             rest = private.into();
             if let Some(shard) = self.shard.upgrade() {
                 self.parked_since_ms.set(shard.now_ms());
@@ -414,46 +443,24 @@ impl Wire for Rc<Conn> {
     }
 
     fn ready(&self) -> bool {
-        if self.outlet.parked.get() {
-            return false;
-        }
-        if self.outlet.private.borrow().is_empty() {
-            return true;
-        }
-        let mut private = self.outlet.private.take();
-        let sent = match self.outlet.tcp.try_send(&[IoSlice::new(&private)]) {
-            Ok(Sent::All) => private.len(),
-            Ok(Sent::Part(sent)) => sent,
-            Err(error) => {
-                self.kick(CloseReason::of_io(&error));
-                return false;
-            }
-        };
-        self.outlet.sent_bytes.set(self.outlet.sent_bytes.get() + private.len() as u64);
-        if sent < private.len() {
-            self.begin_parked(private.split_off(sent).into());
-            return false;
-        }
-        if self.outlet.ending.get() {
-            self.farewell();
-            self.signal();
-        }
-        true
+        !self.outlet.parked.get()
     }
 
     fn try_send(&self, slices: &[IoSlice<'_>]) -> io::Result<Taken> {
+        if !self.outlet.private.borrow().is_empty() {
+            return self.send_behind_private(slices);
+        }
         let taken = self.outlet.tcp.try_send(slices)?;
-        let total: usize = slices.iter().map(|slice| slice.len()).sum();
         let (taken, sent) = match taken {
-            Sent::All => (Taken::All, total),
+            Sent::All => (Taken::All, total_bytes(slices)),
             Sent::Part(sent) => (Taken::Part(sent), sent),
         };
-        self.outlet.sent_bytes.set(self.outlet.sent_bytes.get() + sent as u64);
+        self.outlet.count(sent);
         Ok(taken)
     }
 
     fn park(&self, rest: Bytes) {
-        self.outlet.sent_bytes.set(self.outlet.sent_bytes.get() + rest.len() as u64);
+        self.outlet.count(rest.len());
         self.begin_parked(rest);
     }
 
@@ -466,6 +473,19 @@ impl Wire for Rc<Conn> {
             return;
         }
         private.extend_from_slice(bytes);
+    }
+
+    fn flush(&self) {
+        if self.outlet.parked.get() || self.outlet.private.borrow().is_empty() {
+            return;
+        }
+        if let Err(error) = self.send_behind_private(&[]) {
+            return self.kick(CloseReason::of_io(&error));
+        }
+        if self.outlet.ending.get() && !self.outlet.parked.get() {
+            self.farewell();
+            self.signal();
+        }
     }
 
     fn push_out(&self) {
@@ -482,7 +502,7 @@ impl Wire for Rc<Conn> {
         if !self.outlet.parked.get() && self.outlet.private.borrow().is_empty() {
             self.farewell();
         } else {
-            self.ready();
+            self.flush();
         }
         self.signal();
     }
@@ -490,6 +510,10 @@ impl Wire for Rc<Conn> {
     fn close(&self, reason: CloseReason) {
         self.kick(reason);
     }
+}
+
+fn total_bytes(slices: &[IoSlice<'_>]) -> usize {
+    slices.iter().map(|slice| slice.len()).sum()
 }
 
 /// The session's one line in the log.

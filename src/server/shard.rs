@@ -1,6 +1,6 @@
 //! One shard of the server: accepts connections, runs the core's turns, sweeps deadlines four times a second.
 
-use super::conn::{About, Conn, Grant, summary};
+use super::conn::{About, Conn, Grant, TUNING, summary};
 use super::messages::Msg;
 use super::process::{Process, VhostPlan};
 use super::signal::Signal;
@@ -13,6 +13,7 @@ use crate::stream::encode::Format;
 use crate::stream::hub::{Event, Hub};
 use crate::stream::post::{self, SourceId};
 use crate::stream::viewer::Wanted;
+use crate::stream::wire::Wire;
 use crate::web::api::ids::ClientId;
 use shards::{Awake, Class, Control, Ctx, Listener, Next, Service, ShardId, TcpConn, TcpTuning};
 use std::cell::{Cell, RefCell};
@@ -247,7 +248,7 @@ impl Shard {
         conn.set_about(about);
         conn.tcp().tune(&TcpTuning { nodelay: Some(plan.config.tcp_nodelay), ..TcpTuning::default() });
         conn.set_send_timeout(plan.config.play.send_timeout);
-        conn.send(opening);
+        conn.push_private(opening);
         let viewer = self.hub.borrow_mut().join(&key, format, &plan.settings, Rc::clone(conn), wanted);
         conn.set_viewer(Some(viewer));
         self.ctx.kick();
@@ -344,6 +345,7 @@ impl Shard {
 
     fn accept_all(self: &Rc<Self>) {
         for (name, listener) in self.ctx.take_listeners() {
+            listener.tune(&TUNING);
             self.listeners.borrow_mut().push((name, listener.clone()));
             let shard = Rc::clone(self);
             self.ctx.spawn(Class::Media, "a listener", async move {

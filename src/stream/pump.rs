@@ -96,7 +96,11 @@ impl<W: Wire> Feed<W> {
                 return Served::More;
             }
             let Some(viewer) = self.viewers.get(slot) else { return Served::Away };
-            if matches!(viewer.mode, Mode::Waiting | Mode::Closed) || viewer.paused || !viewer.wire.ready() {
+            if viewer.mode == Mode::Waiting || viewer.paused {
+                viewer.wire.flush();
+                return Served::Away;
+            }
+            if viewer.mode == Mode::Closed || !viewer.wire.ready() {
                 return Served::Away;
             }
             if viewer.offset >= self.end_for(viewer) {
@@ -115,6 +119,7 @@ impl<W: Wire> Feed<W> {
     /// The viewer has all there is.
     fn caught_up(&mut self, slot: usize) -> Served {
         let Some(viewer) = self.viewers.get_mut(slot) else { return Served::Away };
+        viewer.wire.flush();
         viewer.note_caught_up();
         if viewer.ends_at.is_some() {
             viewer.mode = Mode::Closed;
@@ -167,6 +172,7 @@ impl<W: Wire> Feed<W> {
         let sent = match viewer.wire.try_send(&[IoSlice::new(bytes)]) {
             Ok(Taken::All) => bytes.len(),
             Ok(Taken::Part(sent)) => sent,
+            Ok(Taken::Nothing) => return Served::Away,
             Err(error) => {
                 self.close(slot, CloseReason::of_io(&error));
                 return Served::Away;
@@ -200,6 +206,7 @@ impl<W: Wire> Feed<W> {
                 Served::More
             }
             Planned::Until if pieces.is_empty() => {
+                self.viewers[slot].wire.flush();
                 self.close(slot, CloseReason::PlayDurationReached);
                 Served::Away
             }
@@ -271,6 +278,7 @@ impl<W: Wire> Feed<W> {
         let mut sent = match taken {
             Ok(Taken::All) => usize::MAX,
             Ok(Taken::Part(sent)) => sent,
+            Ok(Taken::Nothing) => return Served::Away,
             Err(error) => {
                 self.close(slot, CloseReason::of_io(&error));
                 return Served::Away;

@@ -60,6 +60,7 @@ impl Wire for CountingWire {
     fn push_private(&self, bytes: &[u8]) {
         self.0.borrow_mut().private.extend_from_slice(bytes);
     }
+    fn flush(&self) {}
     fn bound_unsent(&self, _: u32) {
         assert!(!self.0.borrow().panics, "as the test wants it");
     }

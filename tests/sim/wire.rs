@@ -37,11 +37,15 @@ impl Line {
         taken
     }
 
-    fn flush_private(&mut self) -> bool {
+    /// What it does not take of private bytes is parked; false if there is any.
+    fn flush(&mut self) -> bool {
         let private = std::mem::take(&mut self.private);
         let taken = self.put(&private);
-        self.private = private[taken..].to_vec();
-        self.private.is_empty()
+        if taken < private.len() {
+            self.parked = Some(Bytes::copy_from_slice(&private[taken..]));
+            self.owed = true;
+        }
+        self.parked.is_none()
     }
 
     /// What the connection's own task does when there is room again; true if the core must be told.
@@ -53,7 +57,7 @@ impl Line {
                 return false;
             }
         }
-        self.flush_private() && std::mem::take(&mut self.owed)
+        self.flush() && std::mem::take(&mut self.owed)
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -67,7 +71,7 @@ pub(crate) struct SimWire(pub(crate) Rc<RefCell<Line>>);
 impl Wire for SimWire {
     fn ready(&self) -> bool {
         let mut line = self.0.borrow_mut();
-        let ready = line.closed.is_none() && line.parked.is_none() && line.flush_private();
+        let ready = line.closed.is_none() && line.parked.is_none();
         line.owed |= !ready;
         ready
     }
@@ -75,7 +79,6 @@ impl Wire for SimWire {
     fn try_send(&self, slices: &[IoSlice<'_>]) -> io::Result<Taken> {
         let mut line = self.0.borrow_mut();
         assert!(line.parked.is_none(), "one-sender: a send while bytes are parked");
-        assert!(line.private.is_empty(), "one-sender: a send while private bytes wait");
         assert!(line.ended.is_none() && line.closed.is_none(), "one-sender: a send after the end");
         assert!(slices.iter().any(|slice| !slice.is_empty()), "a send of nothing");
         if line.reset {
@@ -84,6 +87,9 @@ impl Wire for SimWire {
         line.bomb = line.bomb.map(|(sends, target)| (sends - 1, target));
         if let Some((_, target)) = line.bomb.take_if(|(sends, _)| *sends == 0) {
             bomb::go_off(target);
+        }
+        if !line.flush() {
+            return Ok(Taken::Nothing);
         }
         let (mut sent, mut all) = (0, true);
         for slice in slices {
@@ -108,6 +114,13 @@ impl Wire for SimWire {
         let mut line = self.0.borrow_mut();
         line.private.extend_from_slice(bytes);
         assert!(line.private.len() <= PRIVATE_MAX_BYTES, "memory: private bytes of one viewer");
+    }
+
+    fn flush(&self) {
+        let mut line = self.0.borrow_mut();
+        if line.parked.is_none() && line.closed.is_none() {
+            line.flush();
+        }
     }
 
     fn bound_unsent(&self, _bytes: u32) {}
