@@ -270,7 +270,8 @@ fn put_digest(packet: &mut Packet, schema: Schema, key: &[u8]) {
 }
 
 fn find_digest(packet: &Packet, key: &[u8]) -> Option<(Schema, [u8; DIGEST_BYTES])> {
-    [Schema::KeyFirst, Schema::DigestFirst].into_iter().find_map(|schema| {
+    // What ffmpeg and librtmp send is tried first.
+    [Schema::DigestFirst, Schema::KeyFirst].into_iter().find_map(|schema| {
         let at = digest_at(packet, schema);
         let digest = digest_of(packet, at, key);
         (packet[at..at + DIGEST_BYTES] == digest).then_some((schema, digest))

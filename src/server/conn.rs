@@ -349,10 +349,19 @@ impl Conn {
     // ---- sending ----
 
     /// Private bytes of the client's own shell.
-    pub fn send(self: &Rc<Self>, bytes: &[u8]) {
-        if !bytes.is_empty() {
-            self.push_private(bytes);
-            self.flush();
+    pub fn send(self: &Rc<Self>, bytes: Vec<u8>) {
+        self.hold(bytes);
+        self.flush();
+    }
+
+    /// The same, to be sent with what the feed has for it.
+    pub fn hold(self: &Rc<Self>, bytes: Vec<u8>) {
+        let mut private = self.outlet.private.borrow_mut();
+        if private.is_empty() {
+            *private = bytes;
+        } else {
+            drop(private);
+            self.push_private(&bytes);
         }
     }
 

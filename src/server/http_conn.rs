@@ -112,7 +112,7 @@ impl HttpConn<'_> {
             match self.parser.poll()? {
                 Some(Event::Request(head)) => {
                     if head.expects_continue {
-                        self.conn.send(CONTINUE);
+                        self.conn.send(CONTINUE.to_vec());
                     }
                     request = Some(head);
                 }
@@ -251,7 +251,7 @@ impl HttpConn<'_> {
             format: Some(format),
         };
         let wanted = ViewerWanted { bare: framing == LiveFraming::UntilClose, duration_ms: None };
-        self.shard.begin_viewer(self.conn, plan, about, &head, format, wanted);
+        self.shard.begin_viewer(self.conn, plan, about, head, format, wanted);
         Answered::Views
     }
 

@@ -191,7 +191,7 @@ impl RtmpConn<'_> {
         self.session.accept_play();
         let opening = self.session.take_output();
         let wanted = Wanted { bare: false, duration_ms: request.duration_ms };
-        self.shard.begin_viewer(self.conn, &vhost, about, &opening, format, wanted);
+        self.shard.begin_viewer(self.conn, &vhost, about, opening, format, wanted);
         self.vhost = Some(vhost);
     }
 
@@ -253,7 +253,7 @@ impl RtmpConn<'_> {
     }
 
     fn send_output(&mut self) {
-        self.conn.send(&self.session.take_output());
+        self.conn.send(self.session.take_output());
     }
 
     /// Sets the deadline of the state the session is in.

@@ -13,7 +13,6 @@ use crate::stream::encode::Format;
 use crate::stream::hub::{Event, Hub};
 use crate::stream::post::{self, SourceId};
 use crate::stream::viewer::Wanted;
-use crate::stream::wire::Wire;
 use crate::web::api::ids::ClientId;
 use shards::{Awake, Class, Control, Ctx, Listener, Next, Service, ShardId, TcpConn, TcpTuning};
 use std::cell::{Cell, RefCell};
@@ -240,7 +239,7 @@ impl Shard {
         conn: &Rc<Conn>,
         plan: &VhostPlan,
         about: About,
-        opening: &[u8],
+        opening: Vec<u8>,
         format: Format,
         wanted: Wanted,
     ) {
@@ -248,7 +247,7 @@ impl Shard {
         conn.set_about(about);
         conn.tcp().tune(&TcpTuning { nodelay: Some(plan.config.tcp_nodelay), ..TcpTuning::default() });
         conn.set_send_timeout(plan.config.play.send_timeout);
-        conn.push_private(opening);
+        conn.hold(opening);
         let viewer = self.hub.borrow_mut().join(&key, format, &plan.settings, Rc::clone(conn), wanted);
         conn.set_viewer(Some(viewer));
         self.ctx.kick();

@@ -13,6 +13,7 @@ use super::wire::Wire;
 use crate::stats::rates::{LagHistogram, Rate};
 use crate::stats::reason::{CloseReason, DropReason, Tally};
 use slab::Slab;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// What the kernel may keep unsent for a viewer: so much of the stream, within these bounds.
@@ -34,6 +35,8 @@ pub struct Feed<W> {
     pub(super) prelude: Arc<Prelude>,
     pub(super) live: Option<Epoch>,
     pub(super) viewers: Slab<Viewer<W>>,
+    /// Who has come and was not served yet.
+    pub(super) newcomers: VecDeque<usize>,
     /// Where the pump goes on when its budget ended before all viewers were served.
     pub(super) pump_at: usize,
     /// Something came that viewers have not been given.
@@ -118,6 +121,7 @@ impl<W: Wire> Feed<W> {
             prelude: Arc::default(),
             live: None,
             viewers: Slab::new(),
+            newcomers: VecDeque::new(),
             pump_at: 0,
             dirty: false,
             owed: 0,
@@ -204,10 +208,11 @@ impl<W: Wire> Feed<W> {
 
     /// A viewer comes; it starts at the next turn.
     pub fn join(&mut self, wire: W, wanted: Wanted) -> usize {
-        self.dirty = true;
         wire.bound_unsent(self.unsent_bytes);
         let early = !self.has_begun();
-        self.viewers.insert(Viewer { early, ..Viewer::new(wire, wanted) })
+        let slot = self.viewers.insert(Viewer { early, ..Viewer::new(wire, wanted) });
+        self.newcomers.push_back(slot);
+        slot
     }
 
     /// What the owner sent.
@@ -328,6 +333,11 @@ impl<W: Wire> Feed<W> {
         let readers_from = readers.min().unwrap_or(self.log.end());
         let has_video = self.has_video();
         self.log.trim(&self.settings, readers_from, has_video);
+    }
+
+    /// Whether there is anybody to be served, now or at the next tick.
+    pub(super) fn has_work(&self) -> bool {
+        self.dirty || !self.newcomers.is_empty()
     }
 
     /// When viewers are to be served again: with what came at the feed's tick; those who were behind, and can

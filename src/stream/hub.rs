@@ -189,24 +189,26 @@ impl<W: Wire> Hub<W> {
                 self.post(owner, post);
             }
             let Some(feed) = self.feeds.get_mut(at) else { continue };
-            let due_ms = feed.due_ms(interval_ms);
-            if due_ms > now_ms {
-                end.next_ms = sooner(end.next_ms, due_ms);
-                self.dirty_feeds.push(at);
-                continue;
-            }
-            if caught(|| feed.pump(now_ms)).is_none() {
+            let serve = |feed: &mut Feed<W>| {
+                feed.welcome();
+                if feed.dirty && feed.due_ms(interval_ms) <= now_ms {
+                    feed.pump(now_ms);
+                }
+            };
+            if caught(|| serve(feed)).is_none() {
                 self.fail_feed(at);
                 continue;
             }
-            if feed.dirty {
-                end.again |= interval_ms == 0 || feed.pump_at > 0;
-                if interval_ms > 0 {
-                    end.next_ms = sooner(end.next_ms, feed.due_ms(interval_ms));
-                }
-                self.dirty_feeds.push(at);
-            } else {
+            if !feed.has_work() {
                 feed.listed = false;
+                continue;
+            }
+            self.dirty_feeds.push(at);
+            match feed.due_ms(interval_ms) {
+                due_ms if feed.newcomers.is_empty() && due_ms > 0 => {
+                    end.next_ms = sooner(end.next_ms, due_ms)
+                }
+                _ => end.again = true,
             }
         }
         end.again |= !self.here.is_empty(); // a wish to itself

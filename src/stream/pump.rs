@@ -45,6 +45,20 @@ enum Served {
 }
 
 impl<W: Wire> Feed<W> {
+    /// Starts who has just come. It need not wait for the tick, which merges what all get: what it is given now
+    /// it gets alone.
+    pub fn welcome(&mut self) {
+        let mut budget = SENDS_PER_TURN;
+        while budget > 0
+            && let Some(slot) = self.newcomers.pop_front()
+        {
+            match self.serve(slot, &mut budget) {
+                Served::More => self.dirty = true,
+                Served::InStep | Served::Away => {}
+            }
+        }
+    }
+
     /// Serves viewers until all have what there is or the turn's budget is used.
     pub fn pump(&mut self, now_ms: u64) {
         let mut budget = SENDS_PER_TURN;

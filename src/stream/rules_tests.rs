@@ -43,14 +43,14 @@ fn a_viewer_in_step_costs_one_send_per_block_and_nothing_else() {
 fn more_viewers_than_a_turn_may_serve_are_all_served() {
     let mut bench = video(Settings::default());
     let viewers: Vec<_> = (0..600).map(|_| bench.join()).collect();
-    while bench.feed.dirty {
+    while bench.feed.has_work() {
         bench.pump();
     }
     bench.send(40, &[PICTURE]);
     bench.pump();
     bench.send(80, &[PICTURE]); // comes while the walk is under way
     let mut turns = 0;
-    while bench.feed.dirty {
+    while bench.feed.has_work() {
         bench.pump();
         turns += 1;
         assert!(turns < 20, "the pump comes to rest");
@@ -390,10 +390,10 @@ fn many_who_wait_do_not_keep_the_pump_busy() {
     let mut bench = Bench::new(RTMP, Settings::default());
     let viewers: Vec<_> = (0..600).map(|_| bench.join()).collect();
     bench.pump();
-    assert!(!bench.feed.dirty, "there is nothing to do until somebody publishes");
+    assert!(!bench.feed.has_work(), "there is nothing to do until somebody publishes");
     bench.publish();
     bench.send(0, &[VIDEO_HEADER, KEY]);
-    while bench.feed.dirty {
+    while bench.feed.has_work() {
         bench.pump();
     }
     assert!(viewers.iter().all(|(_, wire)| count(&wire.0.borrow().bytes, b"key") == 1));

@@ -150,6 +150,7 @@ impl Bench {
     }
 
     pub(super) fn pump(&mut self) {
+        self.feed.welcome();
         self.feed.pump(self.now_ms);
     }
 }
