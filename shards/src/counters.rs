@@ -24,6 +24,8 @@ pub struct Counters {
     pub accepted: Cell<u64>,
     /// Failed `accept` calls (EMFILE and the like).
     pub accept_errors: Cell<u64>,
+    /// Looks at connections that wait in a crowd.
+    pub crowd_looks: Cell<u64>,
     /// Tasks running now.
     pub tasks: Cell<u64>,
 }

@@ -20,7 +20,7 @@ use crate::helper::{Helpers, JobPanicked};
 use crate::mailbox::{Mail, Outboxes};
 use crate::master::Control;
 use crate::net::Listener;
-use crate::{ShardId, owner};
+use crate::{ShardId, crowd, owner};
 use glommio::timer::Timer;
 use glommio::{Latency, Shares, TaskQueueHandle};
 use std::cell::{Cell, RefCell};
@@ -239,6 +239,7 @@ async fn live<S: Service>(
     }
     let service = Rc::new(make(ctx.clone()));
     ctx.spawn(Class::Media, "inbox", read_mail(ctx.clone(), seat.inbox, Rc::clone(&service)));
+    ctx.spawn(Class::Media, "a crowd", crowd::attend(ctx.clone()));
     ctx.spawn(Class::Media, "turns", run_turns(ctx.clone(), Rc::clone(&service)));
     if seat.heartbeat {
         ctx.spawn(Class::Media, "heartbeat", beat(ctx.clone()));
@@ -299,6 +300,7 @@ async fn run_turns<S: Service>(ctx: Ctx<S::Msg>, service: Rc<S>) {
         .await;
         let began = Instant::now();
         ctx.note_lateness(began);
+        crowd::look_around(began);
         let next = ctx.isolate("a turn", || service.on_turn(began)).unwrap_or(Next::Idle);
         ctx.flush();
         add(&ctx.0.counters.turns, 1);
@@ -359,6 +361,11 @@ impl<M: Send + 'static> Ctx<M> {
         {
             waker.wake_by_ref();
         }
+    }
+
+    /// Whether a turn is to come.
+    pub(crate) fn is_kicked(&self) -> bool {
+        self.0.kicked.get()
     }
 
     /// Posts to a shard (also to this one: it arrives like any other post, later). Never waits.

@@ -14,6 +14,7 @@
 //! | [`ask`] | questions to one or all shards, with deadlines |
 //! | [`owner`] | which shard owns a key |
 //! | [`net`] | TCP connections: one reader, a sender that never waits, one parked writer |
+//! | [`crowd`] | many connections asked together, where each alone would wake the shard too often |
 //! | [`mod@file`] | reading files through the ring |
 //! | [`helper`] | jobs that would block a shard |
 //! | [`child`] | child processes that inherit no socket |
@@ -33,6 +34,7 @@ pub mod ask;
 pub mod cgroup;
 pub mod child;
 pub mod counters;
+pub mod crowd;
 pub mod executor;
 pub mod file;
 pub mod helper;

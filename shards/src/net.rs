@@ -6,6 +6,7 @@
 //! ([`TcpConn::finish`]).
 
 use crate::counters::{Counters, add};
+use crate::crowd;
 use crate::listen::{BACKLOG, Bound};
 use bytes::Bytes;
 use futures_lite::io::{AsyncRead, AsyncWrite};
@@ -18,7 +19,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 /// Size of the shard's one read buffer.
@@ -189,6 +190,7 @@ struct Conn {
     /// What is set: nothing is set twice.
     tuning: Cell<TcpTuning>,
     parked: Cell<bool>,
+    place: crowd::Place,
 }
 
 impl Clone for TcpConn {
@@ -221,6 +223,7 @@ impl TcpConn {
             local,
             tuning: Cell::new(tuning),
             parked: Cell::new(false),
+            place: crowd::Place::default(),
         };
         Ok(TcpConn { conn: Rc::new(conn), fd })
     }
@@ -248,15 +251,26 @@ impl TcpConn {
         let mut f = Some(f);
         poll_fn(move |cx| {
             SCRATCH.with_borrow_mut(|scratch| {
-                let n = {
-                    let mut stream = self.conn.stream.borrow_mut();
-                    ready!(Pin::new(&mut *stream).poll_read(cx, scratch))?
-                };
+                let n = ready!(self.poll_read(cx, scratch))?;
+                crowd::note_read();
                 let bytes = scratch.get(..n).filter(|bytes| !bytes.is_empty());
                 Poll::Ready(Ok(bytes.and_then(|bytes| f.take().map(|f| f(bytes)))))
             })
         })
         .await
+    }
+
+    fn poll_read(&self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<io::Result<usize>> {
+        while crowd::is_on() {
+            match receive(self.fd, scratch) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(crowd::wait(&self.conn.place, self.fd, cx));
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                done => return Poll::Ready(done),
+            }
+        }
+        Pin::new(&mut *self.conn.stream.borrow_mut()).poll_read(cx, scratch)
     }
 
     /// Sends what the socket takes now, without waiting. Not while a writer is parked.
@@ -373,6 +387,12 @@ fn apply(fd: RawFd, wished: &TcpTuning, set: TcpTuning) -> TcpTuning {
         notsent_lowat: wished.notsent_lowat.or(set.notsent_lowat),
         user_timeout: wished.user_timeout.or(set.user_timeout),
     }
+}
+
+fn receive(fd: RawFd, scratch: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the kernel writes at most `scratch.len()` bytes into `scratch`.
+    let n = unsafe { libc::recv(fd, scratch.as_mut_ptr().cast(), scratch.len(), libc::MSG_DONTWAIT) };
+    usize::try_from(n).map_err(|_| io::Error::last_os_error())
 }
 
 struct Parked<'a>(&'a Cell<bool>);
