@@ -26,7 +26,7 @@ CASES=("$@")
 mkdir -p "$OUT"
 
 # Default settings against nginx-rtmp.
-for case in a-late a-prompt b-3000 b-9000 c-20000 d-2mbit f-200 g-storm h-2000 i-churn; do
+for case in a-late a-prompt b-3000 b-3000-prompt b-9000 c-20000 d-2mbit f-200 g-storm h-2000 i-churn; do
     compare "$case" "$case" srs-shard-default nginx-rtmp
 done
 # The lower bound.
@@ -39,3 +39,10 @@ compare e-a e-a-flv srs-shard-default srs-shard-default --other-scenario benches
 compare e-d e-d-flv srs-shard-default srs-shard-default --other-scenario benches/scenarios/d-2mbit.toml
 # Shards.
 compare 2-shards a-unpinned srs-shard-2-shards srs-shard-1-shard
+# Other servers, as far as they are here: on PATH, node-media-server in NODE_PATH.
+for other in srs:srs zlmediakit:MediaServer xiu:xiu node-media-server:node; do
+    command -v "${other#*:}" >/dev/null || continue
+    for case in a-late a-prompt d-2mbit f-200 g-storm; do
+        compare "$case-${other%:*}" "$case" srs-shard-default "${other%:*}"
+    done
+done

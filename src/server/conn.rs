@@ -11,7 +11,7 @@ use crate::stats::rates::Rate;
 use crate::stats::reason::{CloseReason, Reason};
 use crate::stream::encode::Format;
 use crate::stream::hub::ViewerId;
-use crate::stream::post::SourceId;
+use crate::stream::post::{self, SourceId, StreamKey};
 use crate::stream::viewer::ViewerCounters;
 use crate::stream::wire::{Taken, Wire};
 use crate::web::api::ids::ClientId;
@@ -44,12 +44,8 @@ pub const TUNING: TcpTuning =
 /// What the API and the log say of a client.
 #[derive(Clone, Debug)]
 pub struct About {
-    /// Vhost that serves it.
-    pub vhost: String,
-    /// Application.
-    pub app: String,
-    /// Stream.
-    pub stream: String,
+    /// Its stream: the vhost that serves it, application and name.
+    pub key: StreamKey,
     /// Its address: the one that an RTMP proxy before us names, which nobody verifies, else the peer's.
     pub ip: IpAddr,
     /// Page that embeds the player.
@@ -62,6 +58,13 @@ pub struct About {
     pub kind: ClientKind,
     /// A viewer's format.
     pub format: Option<Format>,
+}
+
+impl About {
+    /// The vhost that serves it.
+    pub fn vhost(&self) -> &str {
+        post::names(&self.key).0
+    }
 }
 
 /// What the owner said of a publish that was asked for.
@@ -530,7 +533,7 @@ pub fn summary(conn: &Conn, protocol: &str, now_ms: u64) -> String {
     let peer = conn.outlet.tcp.peer();
     let who = conn.about(|about| {
         let format = about.format.map_or("", Format::as_str);
-        format!("{} {format} {}/{}/{}", about.kind.as_str(), about.vhost, about.app, about.stream)
+        format!("{} {format} {}", about.kind.as_str(), about.key)
     });
     let proxied = conn.about(|about| about.ip).filter(|ip| *ip != peer.ip());
     let proxied = proxied.map_or(String::new(), |ip| format!(" for {ip}"));

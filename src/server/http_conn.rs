@@ -240,9 +240,7 @@ impl HttpConn<'_> {
         let format = Format::from(live.format);
         let header = |name| request.headers.value(name).unwrap_or_default().to_owned();
         let about = About {
-            vhost: plan.name.to_string(),
-            app: live.app.clone(),
-            stream: live.stream.clone(),
+            key: post::key(&plan.name, &live.app, &live.stream),
             ip: self.conn.tcp().peer().ip(),
             page_url: header("referer"),
             swf_url: String::new(),

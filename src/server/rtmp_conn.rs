@@ -4,6 +4,7 @@ use super::conn::{About, Conn, Grant};
 use super::process::VhostPlan;
 use super::shard::{Publishing, Shard};
 use crate::formats::message::Message;
+use crate::rtmp::command::Connect;
 use crate::rtmp::session::{
     ConnectRequest, ConnectionId, Event, PlayRequest, PublishKind, PublishLimits, PublishRequest, Refusal,
     ServerSession, SessionError, State, Terms, Timeout,
@@ -15,7 +16,7 @@ use crate::stream::post;
 use crate::stream::viewer::Wanted;
 use crate::stream::wire::Wire;
 use crate::web::api::snapshot::ClientKind;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +28,7 @@ pub async fn serve(shard: &Rc<Shard>, conn: &Rc<Conn>) {
         shard,
         conn,
         session: ServerSession::new(Arc::clone(&shard.process.session), seed),
-        connected: None,
+        caller: Box::default(),
         vhost: None,
         batch: Vec::new(),
         stalled: false,
@@ -59,7 +60,7 @@ struct RtmpConn<'a> {
     shard: &'a Rc<Shard>,
     conn: &'a Rc<Conn>,
     session: ServerSession,
-    connected: Option<Box<ConnectRequest>>,
+    caller: Box<Caller>,
     vhost: Option<Arc<VhostPlan>>,
     /// Messages of one read, on their way to the owner together.
     batch: Vec<Message>,
@@ -67,6 +68,16 @@ struct RtmpConn<'a> {
     stalled: bool,
     /// State and message count when the deadline was last set.
     watched: (State, u32),
+}
+
+/// What is kept of `connect`, for the API: a viewer has it as long as it plays.
+#[derive(Default)]
+struct Caller {
+    tc_url: String,
+    page_url: String,
+    swf_url: String,
+    /// The address that a proxy before us named.
+    proxied_ip: Option<Ipv4Addr>,
 }
 
 impl RtmpConn<'_> {
@@ -111,7 +122,7 @@ impl RtmpConn<'_> {
     fn on_event(&mut self, event: Event) {
         match event {
             Event::Media(message) => self.batch.push(message),
-            Event::Connect(request) => self.connect(request),
+            Event::Connect(request) => self.connect(*request),
             Event::Publish(request) => self.publish(&request),
             Event::Unpublish => {
                 self.publish_batch();
@@ -129,7 +140,7 @@ impl RtmpConn<'_> {
         }
     }
 
-    fn connect(&mut self, mut request: Box<ConnectRequest>) {
+    fn connect(&mut self, request: ConnectRequest) {
         // As in SRS the vhost is not refused here, only when the stream is named.
         let vhost = self.shard.process.vhost(&request.url.vhost);
         let config = vhost.map(|vhost| &vhost.config);
@@ -145,8 +156,8 @@ impl RtmpConn<'_> {
             },
         };
         self.session.accept_connect(&request, &terms);
-        request.connect.args = None; // of no use, and as large as a message may be
-        self.connected = Some(request);
+        let Connect { tc_url, page_url, swf_url, .. } = request.connect;
+        *self.caller = Caller { tc_url, page_url, swf_url, proxied_ip: request.handshake.proxied_ip };
     }
 
     fn publish(&mut self, request: &PublishRequest) {
@@ -157,7 +168,7 @@ impl RtmpConn<'_> {
             PublishKind::Haivision => ClientKind::HaivisionPublish,
         };
         let about = self.about(&vhost, &request.name, kind, None);
-        let key = post::key(&about.vhost, &about.app, &about.stream);
+        let key = Arc::clone(&about.key);
         self.conn.set_about(about);
         let source = self.shard.hub.borrow_mut().publish(&key, self.conn.id.0, &vhost.settings);
         self.conn.set_source(Some(source));
@@ -220,21 +231,15 @@ impl RtmpConn<'_> {
         self.conn.end(reason);
     }
 
-    /// What the API will say of this client: app and stream by the stream's key, as everywhere.
+    /// What the API will say of this client.
     fn about(&self, vhost: &VhostPlan, name: &StreamName, kind: ClientKind, format: Option<Format>) -> About {
-        let key = post::key(&vhost.name, &name.app, &name.stream);
-        let (vhost, app, stream) = post::names(&key);
-        let said = self.connected.as_ref().map(|request| &request.connect);
-        let proxied = self.connected.as_ref().and_then(|request| request.handshake.proxied_ip);
-        let text = |field: Option<&String>| field.cloned().unwrap_or_default();
+        let Caller { tc_url, page_url, swf_url, proxied_ip } = &*self.caller;
         About {
-            vhost: vhost.to_owned(),
-            app: app.to_owned(),
-            stream: stream.to_owned(),
-            ip: proxied.map_or_else(|| self.conn.tcp().peer().ip(), IpAddr::from),
-            page_url: text(said.map(|c| &c.page_url)),
-            swf_url: text(said.map(|c| &c.swf_url)),
-            tc_url: text(said.map(|c| &c.tc_url)),
+            key: post::key(&vhost.name, &name.app, &name.stream),
+            ip: proxied_ip.map_or_else(|| self.conn.tcp().peer().ip(), IpAddr::from),
+            page_url: page_url.clone(),
+            swf_url: swf_url.clone(),
+            tc_url: tc_url.clone(),
             kind,
             format,
         }

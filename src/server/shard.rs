@@ -11,7 +11,7 @@ use crate::stats::reason::{CloseReason, Reason, Tally};
 use crate::stream::cadence::{AutoCadence, SAMPLE_MS};
 use crate::stream::encode::Format;
 use crate::stream::hub::{Event, Hub};
-use crate::stream::post::{self, SourceId};
+use crate::stream::post::SourceId;
 use crate::stream::viewer::Wanted;
 use crate::web::api::ids::ClientId;
 use shards::{Awake, Class, Control, Ctx, Listener, Next, Service, ShardId, TcpConn, TcpTuning};
@@ -176,7 +176,7 @@ impl Shard {
         totals.recv_bytes += conn.recv_bytes();
         totals.sent_bytes += conn.sent_bytes();
         totals.closes.add(reason);
-        if let Some(vhost) = conn.about(|about| about.vhost.clone()) {
+        if let Some(vhost) = conn.about(|about| about.vhost().to_owned()) {
             let ended = &mut totals.vhosts.entry(vhost).or_default().ended;
             *ended = (ended.0 + conn.recv_bytes(), ended.1 + conn.sent_bytes());
         }
@@ -243,7 +243,7 @@ impl Shard {
         format: Format,
         wanted: Wanted,
     ) {
-        let key = post::key(&about.vhost, &about.app, &about.stream);
+        let key = Arc::clone(&about.key);
         conn.set_about(about);
         conn.tcp().tune(&TcpTuning { nodelay: Some(plan.config.tcp_nodelay), ..TcpTuning::default() });
         conn.set_send_timeout(plan.config.play.send_timeout);
@@ -328,10 +328,10 @@ impl Shard {
         for conn in self.conns.borrow().values() {
             conn.tick_rates(now_ms);
             conn.about(|about| {
-                if !vhosts.contains_key(&about.vhost) {
-                    vhosts.insert(about.vhost.clone(), VhostTotals::default());
+                if !vhosts.contains_key(about.vhost()) {
+                    vhosts.insert(about.vhost().to_owned(), VhostTotals::default());
                 }
-                if let Some(VhostTotals { total, .. }) = vhosts.get_mut(&about.vhost) {
+                if let Some(VhostTotals { total, .. }) = vhosts.get_mut(about.vhost()) {
                     *total = (total.0 + conn.recv_bytes(), total.1 + conn.sent_bytes());
                 }
             });

@@ -177,26 +177,29 @@ fn client(
     let (recv_kbps_30s, send_kbps_30s) = client.kbps_30s();
     let lag_ms = feed.zip(cursor).and_then(|(feed, cursor)| feed.lag_ms(cursor)).map(|ms| ms.max(0) as u64);
     let behind = feed.zip(cursor).map_or(0, |(feed, cursor)| feed.behind_bytes(cursor));
-    client.about(|about| ClientSnapshot {
-        id: client.id,
-        vhost: about.vhost.clone(),
-        app: about.app.clone(),
-        stream: about.stream.clone(),
-        ip: about.ip.to_canonical().to_string(),
-        page_url: about.page_url.clone(),
-        swf_url: about.swf_url.clone(),
-        tc_url: about.tc_url.clone(),
-        kind: about.kind,
-        format: about.format,
-        alive_ms: shard.now_ms().saturating_sub(client.since_ms()),
-        send_bytes: client.sent_bytes(),
-        recv_bytes: client.recv_bytes(),
-        send_kbps_30s,
-        recv_kbps_30s,
-        lag_ms,
-        queued_bytes: behind + client.tcp().unacked_bytes() as u64,
-        drops: cursor.map_or(0, |viewer| viewer.counters.dropped_units),
-        jumps: cursor.map_or(0, |viewer| u64::from(viewer.counters.jumps)),
+    client.about(|about| {
+        let (vhost, app, stream) = names(&about.key);
+        ClientSnapshot {
+            id: client.id,
+            vhost: vhost.to_owned(),
+            app: app.to_owned(),
+            stream: stream.to_owned(),
+            ip: about.ip.to_canonical().to_string(),
+            page_url: about.page_url.clone(),
+            swf_url: about.swf_url.clone(),
+            tc_url: about.tc_url.clone(),
+            kind: about.kind,
+            format: about.format,
+            alive_ms: shard.now_ms().saturating_sub(client.since_ms()),
+            send_bytes: client.sent_bytes(),
+            recv_bytes: client.recv_bytes(),
+            send_kbps_30s,
+            recv_kbps_30s,
+            lag_ms,
+            queued_bytes: behind + client.tcp().unacked_bytes() as u64,
+            drops: cursor.map_or(0, |viewer| viewer.counters.dropped_units),
+            jumps: cursor.map_or(0, |viewer| u64::from(viewer.counters.jumps)),
+        }
     })
 }
 

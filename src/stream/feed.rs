@@ -4,6 +4,7 @@
 use super::block::{Block, LogOffset};
 use super::cadence::next_tick;
 use super::encode::Format;
+use super::hub::Entry;
 use super::log::{Log, Pushed};
 use super::post::{Epoch, FeedItem, StreamKey, Sub};
 use super::prelude::Prelude;
@@ -43,8 +44,8 @@ pub struct Feed<W> {
     pub(super) dirty: bool,
     /// Bytes of blocks taken in and not yet credited to the owner.
     pub(super) owed: usize,
-    /// In the hub's list of dirty feeds.
-    pub(super) listed: bool,
+    /// Its place on the hub's agenda.
+    pub(super) entry: Entry,
     /// A block came that nobody has been given: it goes out at the next tick.
     pub(super) fresh: bool,
     /// When a block last went out, and when viewers were last served at all.
@@ -125,7 +126,7 @@ impl<W: Wire> Feed<W> {
             pump_at: 0,
             dirty: false,
             owed: 0,
-            listed: false,
+            entry: Entry::default(),
             fresh: false,
             pumped_ms: 0,
             served_ms: 0,

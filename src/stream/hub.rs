@@ -10,6 +10,7 @@
 //! A packet's way: [`Hub::media`] → [`Post::Media`] → [`Origin::media`] → [`Origin::tick`] → [`Post::Feed`] →
 //! [`Feed::take`] → [`Feed::pump`].
 
+mod agenda;
 mod isolation;
 mod origins;
 mod publishers;
@@ -26,6 +27,8 @@ use super::settings::Settings;
 use super::wire::Wire;
 use crate::config::mount::LiveFormat;
 use crate::stats::reason::CloseReason;
+pub(super) use agenda::Entry;
+use agenda::{Agenda, Entries};
 use ahash::RandomState;
 use isolation::caught;
 pub use publishers::PUBLISH_CREDIT_BYTES;
@@ -65,10 +68,10 @@ pub struct Hub<W> {
     owner_of: Box<dyn Fn(&str) -> u16>,
     origins: Slab<Origin>,
     origin_at: HashMap<StreamKey, usize, RandomState>,
-    busy_origins: Vec<usize>,
+    busy_origins: Agenda,
     feeds: Slab<Feed<W>>,
     feed_at: HashMap<(StreamKey, Format), usize, RandomState>,
-    dirty_feeds: Vec<usize>,
+    dirty_feeds: Agenda,
     sources: Slab<Source>,
     serials: u32,
     posts: Vec<(u16, Post)>,
@@ -92,10 +95,10 @@ impl<W: Wire> Hub<W> {
             owner_of: Box::new(owner_of),
             origins: Slab::new(),
             origin_at: HashMap::with_hasher(seeds.clone()),
-            busy_origins: Vec::new(),
+            busy_origins: Agenda::default(),
             feeds: Slab::new(),
             feed_at: HashMap::with_hasher(seeds),
-            dirty_feeds: Vec::new(),
+            dirty_feeds: Agenda::default(),
             sources: Slab::new(),
             serials: 0,
             posts: Vec::new(),
@@ -160,59 +163,66 @@ impl<W: Wire> Hub<W> {
 
     /// The end of a turn: seals what is due, serves the viewers. `auto_ms` is the shard's step of cadence.
     pub fn turn(&mut self, now_ms: u64, auto_ms: u32) -> TurnEnd {
-        self.auto_ms = auto_ms;
+        if std::mem::replace(&mut self.auto_ms, auto_ms) != auto_ms {
+            for (at, feed) in self.feeds.iter_mut().filter(|(_, feed)| feed.has_work()) {
+                self.dirty_feeds.mark(at, &mut feed.entry);
+            }
+        }
         let mut end = TurnEnd::default();
         self.settle(now_ms);
-        for at in std::mem::take(&mut self.busy_origins) {
-            let Some(origin) = self.origins.get_mut(at) else { continue };
-            let Some(next) = caught(|| origin.tick(now_ms, &mut self.scratch)) else {
-                let key = Arc::clone(origin.key());
-                self.fail_origin(&key);
-                continue;
-            };
-            origin.listed = next.is_some();
-            self.mail_feed_posts(at);
-            if let Some(next) = next {
-                self.busy_origins.push(at);
-                end.next_ms = sooner(end.next_ms, next);
-            }
+        for at in self.busy_origins.take_due(now_ms, &mut self.origins) {
+            self.tick_origin(at, now_ms);
         }
         self.settle(now_ms);
-        for at in std::mem::take(&mut self.dirty_feeds) {
-            let Some(feed) = self.feeds.get_mut(at).filter(|feed| !feed.retired) else { continue };
-            let interval_ms = feed.interval_ms(auto_ms);
-            if feed.wish_ms != interval_ms {
-                feed.wish_ms = interval_ms;
-                let post =
-                    Post::Wish { key: Arc::clone(&feed.key), format: feed.format, wish_ms: interval_ms };
-                let owner = (self.owner_of)(&feed.key);
-                self.post(owner, post);
-            }
-            let Some(feed) = self.feeds.get_mut(at) else { continue };
-            let serve = |feed: &mut Feed<W>| {
-                feed.welcome();
-                if feed.dirty && feed.due_ms(interval_ms) <= now_ms {
-                    feed.pump(now_ms);
-                }
-            };
-            if caught(|| serve(feed)).is_none() {
-                self.fail_feed(at);
-                continue;
-            }
-            if !feed.has_work() {
-                feed.listed = false;
-                continue;
-            }
-            self.dirty_feeds.push(at);
-            match feed.due_ms(interval_ms) {
-                due_ms if feed.newcomers.is_empty() && due_ms > 0 => {
-                    end.next_ms = sooner(end.next_ms, due_ms)
-                }
-                _ => end.again = true,
-            }
+        for at in self.dirty_feeds.take_due(now_ms, &mut self.feeds) {
+            end.again |= self.serve_feed(at, now_ms);
         }
+        let origins_next_ms = self.busy_origins.next_ms(&mut self.origins);
+        let feeds_next_ms = self.dirty_feeds.next_ms(&mut self.feeds);
+        end.next_ms = origins_next_ms.into_iter().chain(feeds_next_ms).min();
         end.again |= !self.here.is_empty(); // a wish to itself
         end
+    }
+
+    /// Seals what is due of a stream.
+    fn tick_origin(&mut self, at: usize, now_ms: u64) {
+        let Some(origin) = self.origins.get_mut(at) else { return };
+        let Some(next_ms) = caught(|| origin.tick(now_ms, &mut self.scratch)) else {
+            let key = Arc::clone(origin.key());
+            return self.fail_origin(&key);
+        };
+        self.busy_origins.defer(at, &mut origin.entry, next_ms);
+        self.mail_feed_posts(at);
+    }
+
+    /// Gives a feed's viewers what is due; true if there is more to give now.
+    fn serve_feed(&mut self, at: usize, now_ms: u64) -> bool {
+        let Some(feed) = self.feeds.get_mut(at).filter(|feed| !feed.retired) else { return false };
+        let interval_ms = feed.interval_ms(self.auto_ms);
+        if feed.wish_ms != interval_ms {
+            feed.wish_ms = interval_ms;
+            let post = Post::Wish { key: Arc::clone(&feed.key), format: feed.format, wish_ms: interval_ms };
+            let owner = (self.owner_of)(&feed.key);
+            self.post(owner, post);
+        }
+        let Some(feed) = self.feeds.get_mut(at) else { return false };
+        let serve = |feed: &mut Feed<W>| {
+            feed.welcome();
+            if feed.dirty && feed.due_ms(interval_ms) <= now_ms {
+                feed.pump(now_ms);
+            }
+        };
+        if caught(|| serve(feed)).is_none() {
+            self.fail_feed(at);
+            return false;
+        }
+        let due_ms = feed.has_work().then(|| feed.due_ms(interval_ms));
+        let again = due_ms == Some(0) || !feed.newcomers.is_empty();
+        if again {
+            self.dirty_feeds.mark(at, &mut feed.entry);
+        }
+        self.dirty_feeds.defer(at, &mut feed.entry, due_ms.filter(|_| !again));
+        again
     }
 
     /// Housekeeping, four times a second.
@@ -228,9 +238,8 @@ impl<W: Wire> Hub<W> {
             if caught(|| feed.sweep(now_ms)).is_none() {
                 failed_feeds.push(at);
             }
-            if feed.dirty && !feed.listed {
-                feed.listed = true;
-                self.dirty_feeds.push(at);
+            if feed.dirty {
+                self.dirty_feeds.mark(at, &mut feed.entry);
             }
         }
         failed_origins.iter().for_each(|key| self.fail_origin(key));
@@ -338,10 +347,15 @@ impl<W: Wire> Hub<W> {
     }
 
     fn mail_feed_posts(&mut self, origin: usize) {
+        if self.scratch.is_empty() {
+            return;
+        }
         let key = Arc::clone(self.origins[origin].key());
-        for (format, shard, sub, item) in std::mem::take(&mut self.scratch) {
+        let mut posts = std::mem::take(&mut self.scratch);
+        for (format, shard, sub, item) in posts.drain(..) {
             self.post(shard, Post::Feed { key: Arc::clone(&key), format, sub, item });
         }
+        self.scratch = posts; // its memory
     }
 
     fn origin_or_new(&mut self, key: StreamKey, settings: &Arc<Settings>) -> usize {
@@ -357,28 +371,30 @@ impl<W: Wire> Hub<W> {
         if self.origins.get(at).is_some_and(Origin::is_idle) {
             let gone = self.origins.remove(at);
             self.origin_at.remove(gone.key());
-            self.busy_origins.retain(|busy| *busy != at);
         }
     }
 
     fn mark_origin(&mut self, at: usize) {
-        if let Some(origin) = self.origins.get_mut(at)
-            && !std::mem::replace(&mut origin.listed, true)
-        {
-            self.busy_origins.push(at);
+        if let Some(origin) = self.origins.get_mut(at) {
+            self.busy_origins.mark(at, &mut origin.entry);
         }
     }
 
     fn mark_feed(&mut self, at: usize) {
-        if let Some(feed) = self.feeds.get_mut(at)
-            && !feed.listed
-        {
-            feed.listed = true;
-            self.dirty_feeds.push(at);
+        if let Some(feed) = self.feeds.get_mut(at) {
+            self.dirty_feeds.mark(at, &mut feed.entry);
         }
     }
 }
 
-fn sooner(a: Option<u64>, b: u64) -> Option<u64> {
-    Some(a.map_or(b, |a| a.min(b)))
+impl Entries for Slab<Origin> {
+    fn entry(&mut self, at: usize) -> Option<&mut Entry> {
+        self.get_mut(at).map(|origin| &mut origin.entry)
+    }
+}
+
+impl<W> Entries for Slab<Feed<W>> {
+    fn entry(&mut self, at: usize) -> Option<&mut Entry> {
+        self.get_mut(at).map(|feed| &mut feed.entry)
+    }
 }

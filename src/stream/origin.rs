@@ -2,6 +2,7 @@
 
 use super::encode::Format;
 use super::gop::CurrentGop;
+use super::hub::Entry;
 use super::metadata;
 use super::output::{Output, Subscriber};
 use super::post::{Epoch, FeedItem, SourceId, StreamKey, Sub};
@@ -94,8 +95,8 @@ pub struct Origin {
     past_sent_bytes: u64,
     /// The first coded payload of each kind in this publish, to tell what codecs without headers are.
     first_coded: [Option<(Tag, Bytes)>; 2],
-    /// In the hub's list of streams with something to seal.
-    pub(super) listed: bool,
+    /// Its place on the hub's agenda.
+    pub(super) entry: Entry,
     key_arrived_ms: u64,
     rate: Rate,
     pace: Pace,
@@ -127,7 +128,7 @@ impl Origin {
             counters: StreamCounters::default(),
             past_sent_bytes: 0,
             first_coded: [None, None],
-            listed: false,
+            entry: Entry::default(),
             key_arrived_ms: 0,
             rate: Rate::default(),
             pace: Pace::default(),
@@ -279,13 +280,11 @@ impl Origin {
 
     fn end_publish(&mut self, out: &mut FeedPosts) {
         let Some(publisher) = self.publisher.take() else { return };
-        let epoch = publisher.epoch;
-        let (prelude, settings) = (Arc::clone(&self.prelude), Arc::clone(&self.settings));
-        self.each_output(out, |output, posts| output.flush(&prelude, epoch, &settings, posts));
-        self.gop.clear();
         for output in &mut self.outputs {
+            output.flush(&self.prelude, publisher.epoch, &self.settings, out);
             output.log.begin_publish();
         }
+        self.gop.clear();
     }
 
     /// Messages of publish `epoch`; returns what holding them took, also of those ignored as too old.
@@ -395,25 +394,25 @@ impl Origin {
 
     fn encode(&mut self, frame: &Frame, now_ms: u64, out: &mut FeedPosts) {
         self.gop.push(frame, &self.settings);
-        let (prelude, settings, epoch) = (Arc::clone(&self.prelude), Arc::clone(&self.settings), self.epoch);
-        self.each_output(out, |output, posts| output.frame(frame, &prelude, now_ms, &settings, epoch, posts));
-        for output in self.outputs.iter_mut().filter(|output| output.ended()) {
-            output.restart(&self.prelude, &self.gop);
+        for output in &mut self.outputs {
+            output.frame(frame, &self.prelude, now_ms, &self.settings, self.epoch, out);
+            if output.ended() {
+                output.restart(&self.prelude, &self.gop);
+            }
         }
     }
 
     /// Seals the blocks that are due; returns when the next one will be.
     pub fn tick(&mut self, now_ms: u64, out: &mut FeedPosts) -> Option<u64> {
-        let (settings, epoch) = (Arc::clone(&self.settings), self.epoch);
         let mut next: Option<u64> = None;
-        self.each_output(out, |output, posts| {
-            let Some(due) = output.due_ms(&settings) else { return };
+        for output in &mut self.outputs {
+            let Some(due) = output.due_ms(&self.settings) else { continue };
             if due <= now_ms {
-                output.seal_and_post(epoch, &settings, posts);
+                output.seal_and_post(self.epoch, &self.settings, out);
             } else {
                 next = Some(next.map_or(due, |n| n.min(due)));
             }
-        });
+        }
         next
     }
 
@@ -463,19 +462,6 @@ impl Origin {
     fn tell_all(&mut self, out: &mut FeedPosts, item: impl Fn(&Output) -> FeedItem) {
         for output in &self.outputs {
             out.extend(output.subscribers.iter().map(|s| (output.format(), s.shard, s.sub, item(output))));
-        }
-    }
-
-    fn each_output(
-        &mut self,
-        out: &mut FeedPosts,
-        mut f: impl FnMut(&mut Output, &mut Vec<(u16, Sub, FeedItem)>),
-    ) {
-        let mut posts = Vec::new();
-        for output in &mut self.outputs {
-            f(output, &mut posts);
-            let format = output.format();
-            out.extend(posts.drain(..).map(|(shard, sub, item)| (format, shard, sub, item)));
         }
     }
 }

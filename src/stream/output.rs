@@ -5,6 +5,7 @@ use super::cadence::next_tick;
 use super::encode::{Encode, Encoder, Format, OpenBlock};
 use super::gop::CurrentGop;
 use super::log::Log;
+use super::origin::FeedPosts;
 use super::post::{Epoch, FeedItem, Sub, WINDOW_MIN_BYTES};
 use super::prelude::Prelude;
 use super::settings::{Cadence, Settings};
@@ -102,7 +103,7 @@ impl Output {
         now_ms: u64,
         settings: &Settings,
         epoch: Epoch,
-        out: &mut Vec<(u16, Sub, FeedItem)>,
+        out: &mut FeedPosts,
     ) {
         if self.open_prelude.version != prelude.version {
             self.encoder.before_change(&mut self.open);
@@ -117,22 +118,17 @@ impl Output {
     }
 
     /// The publish ended: what the encoder and the open block still hold goes out.
-    pub fn flush(
-        &mut self,
-        prelude: &Prelude,
-        epoch: Epoch,
-        settings: &Settings,
-        out: &mut Vec<(u16, Sub, FeedItem)>,
-    ) {
+    pub fn flush(&mut self, prelude: &Prelude, epoch: Epoch, settings: &Settings, out: &mut FeedPosts) {
         self.encoder.flush(prelude, &mut self.open);
         self.seal_and_post(epoch, settings, out);
     }
 
-    fn check_ended(&mut self, epoch: Epoch, settings: &Settings, out: &mut Vec<(u16, Sub, FeedItem)>) {
+    fn check_ended(&mut self, epoch: Epoch, settings: &Settings, out: &mut FeedPosts) {
         if self.encoder.ended() && !self.ended {
             self.ended = true;
             self.seal_and_post(epoch, settings, out);
-            out.extend(self.subscribers.iter().map(|s| (s.shard, s.sub, FeedItem::Ended { epoch })));
+            let format = self.format;
+            out.extend(self.subscribers.iter().map(|s| (format, s.shard, s.sub, FeedItem::Ended { epoch })));
         }
     }
 
@@ -145,19 +141,23 @@ impl Output {
     pub fn due_ms(&self, settings: &Settings) -> Option<u64> {
         let last = self.open.units.last()?;
         let interval = self.subscribers.iter().map(|s| s.wish_ms).min().unwrap_or(0);
-        if interval > 0 {
-            return Some(next_tick(self.open_since_ms, interval));
-        }
+        let tick_ms = if interval > 0 { next_tick(self.open_since_ms, interval) } else { self.open_since_ms };
         let audio_only = self.open_prelude.has_video
             && self.format.carries_video()
             && last.kind == Kind::Audio
             && self.open.units.iter().all(|unit| unit.kind == Kind::Audio);
-        let waits = audio_only && settings.cadence != Cadence::MinLatency;
-        Some(self.open_since_ms + if waits { AUDIO_WAITS_MS } else { 0 })
+        let may_wait = match settings.cadence {
+            Cadence::Auto => true,
+            // What was asked for is kept.
+            Cadence::Fixed { .. } => interval == 0,
+            Cadence::MinLatency => false,
+        };
+        let waits = audio_only && may_wait;
+        Some(tick_ms.max(self.open_since_ms + if waits { AUDIO_WAITS_MS } else { 0 }))
     }
 
     /// Seals the open block and posts it to every subscriber whose window has room.
-    pub fn seal_and_post(&mut self, epoch: Epoch, settings: &Settings, out: &mut Vec<(u16, Sub, FeedItem)>) {
+    pub fn seal_and_post(&mut self, epoch: Epoch, settings: &Settings, out: &mut FeedPosts) {
         let Some(block) = self.seal() else { return };
         let has_video = block.prelude.has_video && self.format.carries_video();
         let resumes = !has_video || block.keys().next().is_some();
@@ -170,7 +170,7 @@ impl Output {
             }
             subscriber.in_flight += block.bytes.len();
             let item = FeedItem::Block { epoch, block: Arc::clone(&block) };
-            out.push((subscriber.shard, subscriber.sub, item));
+            out.push((self.format, subscriber.shard, subscriber.sub, item));
         }
         self.log.trim(settings, self.log.end(), has_video);
     }

@@ -5,6 +5,7 @@
 
 use super::{Hub, Post, StreamKey};
 use crate::stats::reason::CloseReason;
+use crate::stream::encode::Format;
 use crate::stream::post::FeedItem;
 use crate::stream::wire::Wire;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,8 +20,8 @@ pub(super) fn caught<R>(step: impl FnOnce() -> R) -> Option<R> {
 pub(super) enum Charge {
     /// A stream owned here.
     Origin { key: StreamKey, answer: Option<Post> },
-    /// A feed of this shard, by its place in the table.
-    Feed(usize),
+    /// A feed of this shard.
+    Feed { key: StreamKey, format: Format },
 }
 
 impl<W: Wire> Hub<W> {
@@ -46,7 +47,7 @@ impl<W: Wire> Hub<W> {
             | Post::Unsubscribe { key, .. }
             | Post::FeedCredit { key, .. } => (key, None),
             Post::Feed { key, format, .. } => {
-                return self.feed_at.get(&(Arc::clone(key), *format)).copied().map(Charge::Feed);
+                return Some(Charge::Feed { key: Arc::clone(key), format: *format });
             }
             Post::Granted { .. } | Post::Revoked { .. } | Post::MediaCredit { .. } => return None,
         };
@@ -62,7 +63,11 @@ impl<W: Wire> Hub<W> {
                     self.post(from, answer);
                 }
             }
-            Charge::Feed(at) => self.fail_feed(at),
+            Charge::Feed { key, format } => {
+                if let Some(at) = self.feed_at.get(&(key, format)).copied() {
+                    self.fail_feed(at);
+                }
+            }
         }
     }
 
@@ -73,7 +78,6 @@ impl<W: Wire> Hub<W> {
         self.scratch.clear();
         let Some(at) = self.origin_at.remove(key) else { return };
         let gone = self.origins.remove(at);
-        self.busy_origins.retain(|busy| *busy != at);
         if let Some(publisher) = gone.publisher() {
             let post = Post::Revoked { source: publisher.source, reason: CloseReason::Panic };
             self.post(publisher.shard, post);

@@ -64,7 +64,6 @@ impl<W: Wire> Hub<W> {
             if self.feed_at.get(&place) == Some(&id.feed) {
                 self.feed_at.remove(&place);
             }
-            self.dirty_feeds.retain(|at| *at != id.feed);
             let owner = (self.owner_of)(&key);
             self.post(owner, Post::Unsubscribe { key, format, sub, sent_bytes: counters.sent_bytes });
         }
