@@ -91,8 +91,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         rule: "epoch: a new format's current GOP is of the publish in force",
         file: "src/stream/origin.rs",
-        from: "        self.gop.clear();\n        for output",
-        to: "        if !BROKEN {\n            self.gop.clear();\n        }\n        for output",
+        from: "            output.log.begin_publish();\n        }\n        self.gop.clear();",
+        to: "            output.log.begin_publish();\n        }\n        if !BROKEN {\n            self.gop.clear();\n        }",
     },
     Mutant {
         rule: "credit: an edge's comes back to its window",
@@ -163,8 +163,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         rule: "order: what a publish left goes out before its end",
         file: "src/stream/origin.rs",
-        from: "|output, posts| output.flush(&prelude, epoch, &settings, posts));",
-        to: "|output, posts| if !BROKEN { output.flush(&prelude, epoch, &settings, posts) });",
+        from: "            output.flush(&self.prelude, publisher.epoch, &self.settings, out);",
+        to: "            if !BROKEN {\n                output.flush(&self.prelude, publisher.epoch, &self.settings, out);\n            }",
     },
     Mutant {
         rule: "message: a full connection gets the rest of the one in flight",
@@ -249,5 +249,11 @@ pub(super) const MUTANTS: &[Mutant] = &[
         file: "src/stream/hub/isolation.rs",
         from: "if self.feed_at.get(&place) == Some(&at) {",
         to: "if self.feed_at.get(&place) == Some(&at) && !BROKEN {",
+    },
+    Mutant {
+        rule: "agenda: who is put off is looked at when its time comes",
+        file: "src/stream/hub/agenda.rs",
+        from: "        entry.due_ms = due_ms;",
+        to: "        entry.due_ms = due_ms.filter(|_| !BROKEN);",
     },
 ];
