@@ -10,7 +10,6 @@ use super::post::{Epoch, FeedItem, Sub, WINDOW_MIN_BYTES};
 use super::prelude::Prelude;
 use super::settings::{Cadence, Settings};
 use crate::formats::message::{Frame, Kind};
-use bytes::Bytes;
 use std::sync::Arc;
 
 /// A subscriber's window is so much of the stream, and at least [`WINDOW_MIN_BYTES`].
@@ -189,13 +188,8 @@ impl Output {
         if self.open.units.is_empty() {
             return None;
         }
-        let open = std::mem::replace(&mut self.open, OpenBlock::new(self.format));
-        let block = Block::seal(
-            self.log.end(),
-            Bytes::from(open.bytes.into_boxed_slice()),
-            open.units.into_boxed_slice(),
-            Arc::clone(&self.open_prelude),
-        );
+        let (bytes, units) = self.open.take();
+        let block = Block::seal(self.log.end(), bytes, units, Arc::clone(&self.open_prelude));
         self.log.push(Arc::clone(&block));
         Some(block)
     }

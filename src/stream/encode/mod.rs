@@ -16,6 +16,7 @@ use crate::config::mount::LiveFormat;
 use crate::formats::flv::is_metadata;
 use crate::formats::message::{Frame, Kind, MediaTime, WireTime};
 use crate::stream::prelude::Prelude;
+use bytes::Bytes;
 
 /// The live formats. One `(stream, Format)` has one log of bytes, shared by all its viewers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -105,6 +106,10 @@ pub const CHUNK_HEAD: usize = 10;
 /// Length of what follows the bytes of a unit, `\r\n`.
 pub const CHUNK_TAIL: usize = 2;
 
+/// A block of so many bytes is copied out of where it grew: that is kept for the next one. To let each grow anew, and
+/// cut it to size in the end, takes longer. What is larger is moved, so that no stream keeps a keyframe's room for good.
+const COPIED_BYTES: usize = 8 << 10;
+
 impl OpenBlock {
     /// An empty block for a format.
     pub fn new(format: Format) -> OpenBlock {
@@ -136,6 +141,18 @@ impl OpenBlock {
             self.bytes.extend_from_slice(b"\r\n");
         }
         self.units.push(Unit { end: self.bytes.len() as u32, time, kind, key, counters });
+    }
+
+    /// Takes out what there is, in no more memory than it needs, and begins anew.
+    pub fn take(&mut self) -> (Bytes, Box<[Unit]>) {
+        let bytes = if self.bytes.len() <= COPIED_BYTES {
+            let bytes = Bytes::copy_from_slice(&self.bytes);
+            self.bytes.clear();
+            bytes
+        } else {
+            Bytes::from(std::mem::take(&mut self.bytes).into_boxed_slice())
+        };
+        (bytes, self.units.drain(..).collect())
     }
 }
 
