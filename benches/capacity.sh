@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The measurements of benches/capacity.md: what streams, writes and bytes cost one shard, and a crossing between two.
+# The measurements of the capacity model: what streams, writes and bytes cost one shard, and a crossing between two.
 #   benches/capacity.sh
 # ROUNDS and TIME change the three rounds of 12 s. Results: target/capacity/*.json, and the model on standard output.
 # Needs two idle cores and half an hour.
@@ -19,7 +19,7 @@ measure() {
         echo "pin = 1"
         echo "[[encoders]]"
         echo "url = \"{rtmp}/live/s\""
-        echo "streams = $streams"
+        [ "$streams" -eq 1 ] || echo "streams = $streams"
         echo "kbps = $kbps"
         echo "ramp = \"500/s\""
         if [ "$players" -gt 0 ]; then
@@ -36,7 +36,7 @@ measure() {
     } >"$OUT/$name.toml"
     echo "== $name, round $6" >&2
     srs-load run "$OUT/$name.toml" --server "benches/servers/srs-shard-$server.toml" --time "${TIME:-12s}" --json "$file" \
-        2>/dev/null || echo "== $name: not without faults" >&2
+        >/dev/null 2>&1 || echo "== $name: not without faults" >&2
 }
 
 # The first part of a name says what the run is for, the second its cadence in ms; 0 is each message.
