@@ -27,6 +27,8 @@ const CHUNK_SIZES: std::ops::RangeInclusive<u32> = 128..=65_536;
 
 /// `chunk_size`, unless it is configured.
 pub const DEFAULT_CHUNK_SIZE: u32 = 60_000;
+/// `play.send_timeout`, unless it is configured.
+pub const DEFAULT_SEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// `out_ack_size`, unless it is configured.
 pub const DEFAULT_OUT_ACK_SIZE: u32 = 2_500_000;
 
@@ -251,7 +253,7 @@ impl Section for Play {
             mw_latency: r.key("mw_latency", or_auto(millis(ZERO..=10 * SECOND)), None),
             send_min_interval: r.key("send_min_interval", millis(ZERO..=10 * SECOND), ZERO),
             reduce_sequence_header: r.key("reduce_sequence_header", switch(), false),
-            send_timeout: r.key("send_timeout", duration(SECOND..=10 * MINUTE), 30 * SECOND),
+            send_timeout: r.key("send_timeout", duration(SECOND..=10 * MINUTE), DEFAULT_SEND_TIMEOUT),
             feed_max_bytes: r.key("feed_max_bytes", size(64 << 10..=16 << 30), 32 << 20),
         }
     }

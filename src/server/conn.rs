@@ -7,6 +7,7 @@
 use super::process::Place;
 use super::shard::Shard;
 use super::signal::Signal;
+use crate::config::schema::DEFAULT_SEND_TIMEOUT;
 use crate::stats::rates::Rate;
 use crate::stats::reason::{CloseReason, Reason};
 use crate::stream::encode::Format;
@@ -33,13 +34,10 @@ use std::time::Duration;
 pub const PRIVATE_BYTES: usize = 64 << 10;
 /// What a peer has to read the last of it and go, before it is cut.
 const FAREWELL_MS: u64 = 1_000;
-/// How long a message may take to be sent before a vhost says otherwise: its own default.
-const SEND_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// What every connection begins with. A client that takes nothing at all gets no more kernel memory than this for
 /// unsent bytes.
 pub const TUNING: TcpTuning =
-    TcpTuning { nodelay: None, notsent_lowat: Some(64 << 10), user_timeout: Some(SEND_TIMEOUT) };
+    TcpTuning { nodelay: None, notsent_lowat: Some(64 << 10), user_timeout: Some(DEFAULT_SEND_TIMEOUT) };
 
 /// What the API and the log say of a client.
 #[derive(Clone, Debug)]
@@ -143,7 +141,7 @@ impl Conn {
             outlet: Outlet::new(tcp),
             shard: Rc::downgrade(shard),
             parked_since_ms: Cell::new(0),
-            send_timeout_ms: Cell::new(SEND_TIMEOUT.as_millis() as u64),
+            send_timeout_ms: Cell::new(DEFAULT_SEND_TIMEOUT.as_millis() as u64),
             reason: Cell::new(None),
             detail: RefCell::default(),
             deadline: Cell::new(None),
