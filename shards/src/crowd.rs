@@ -6,24 +6,33 @@
 //! connection that has read all there was waits in an epoll set instead of the ring, and the shard looks into the set
 //! once in a [`LOOK_EVERY`]. In between its thread sleeps, in one system call that no arrival interrupts. When it grows
 //! quiet all go back to the ring.
+//!
+//! A look knows all who will read in the turn that it begins, so that their state is fetched from memory at once, before
+//! the first of them runs.
 
 use crate::counters::add;
 use crate::executor::Ctx;
+use crate::prefetch_bytes;
 use slab::Slab;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// A message waits so long at most, as it would behind another one's turn.
-pub const LOOK_EVERY: Duration = Duration::from_millis(1);
+pub const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// Reads are counted for so long.
 const WINDOW: Duration = Duration::from_millis(100);
-/// From so many in a window on it is a crowd: one in each look.
+/// From so many in a window on it is a crowd: two in each look.
 const GATHERS: u32 = 100;
 /// Below so many it is none any more.
 const DISPERSES: u32 = 50;
+/// What is fetched ahead of a task: most of what a protocol's session touches is in it.
+const TASK_BYTES: usize = 1536;
+/// And of a connection.
+const CONN_BYTES: usize = 128;
 /// Connections that one look tells of; the others follow in the next.
 const EVENTS: usize = 512;
 
@@ -46,18 +55,44 @@ struct Crowd {
 /// A connection that has waited here once.
 #[derive(Default)]
 struct Member {
+    /// Where its connection is.
+    conn: usize,
+    /// What its reader touches beside it, from where and how many bytes.
+    near: (usize, usize),
     waker: Option<Waker>,
-    /// Something came while it did not wait.
-    missed: bool,
+    waits: bool,
+    /// It has read all there was, and was told of nothing since.
+    empty: bool,
+    /// Its peer sends no more: there is an end to be read.
+    ended: bool,
+}
+
+impl Member {
+    /// If it waits. The waker stays: the next wait is mostly the same task's.
+    fn wake(&mut self) {
+        if std::mem::take(&mut self.waits) {
+            self.waker.iter().for_each(Waker::wake_by_ref);
+        }
+    }
 }
 
 /// A connection's place in the set, once it has one.
 #[derive(Default)]
-pub(crate) struct Place(Cell<Option<usize>>);
+pub(crate) struct Place {
+    at: Cell<Option<usize>>,
+    near: Cell<(usize, usize)>,
+}
+
+impl Place {
+    /// Its reader touches `state` whenever something comes: it is fetched from memory ahead of that.
+    pub(crate) fn reads_into<T>(&self, state: &T) {
+        self.near.set((ptr::from_ref(state).addr(), size_of::<T>()));
+    }
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(at) = self.0.get() {
+        if let Some(at) = self.at.get() {
             // Its descriptor leaves the set when it is closed. At the thread's end the set may be gone already.
             let _ = CROWD.try_with(|crowd| crowd.borrow_mut().members.try_remove(at));
         }
@@ -74,30 +109,36 @@ pub(crate) fn note_read() {
     READS.set(READS.get() + 1);
 }
 
-/// Waits until there may be something to read; `fd` had nothing when it was asked. Ready: ask again.
-pub(crate) fn wait(place: &Place, fd: RawFd, cx: &Context<'_>) -> Poll<()> {
+/// Whether there may be something to read: to ask costs a system call.
+pub(crate) fn may_read(place: &Place) -> bool {
+    let Some(at) = place.at.get() else { return true };
+    CROWD.with_borrow(|crowd| crowd.members.get(at).is_none_or(|member| member.ended || !member.empty))
+}
+
+/// A read found nothing, or took less than it had room for: that was all. What comes from now on will be told of.
+pub(crate) fn note_empty(place: &Place) {
+    let Some(at) = place.at.get() else { return };
     CROWD.with_borrow_mut(|crowd| {
-        let at = match place.0.get() {
-            Some(at) => at,
-            None => match crowd.enter(fd) {
-                Some(at) => {
-                    place.0.set(Some(at));
-                    at
-                }
-                // Out of memory for it: it tries again at the next look.
-                None => {
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-            },
-        };
-        let Some(member) = crowd.members.get_mut(at) else { return Poll::Pending };
-        if std::mem::take(&mut member.missed) {
-            return Poll::Ready(());
+        if let Some(member) = crowd.members.get_mut(at) {
+            member.empty = true;
         }
-        member.waker = Some(cx.waker().clone());
-        Poll::Pending
-    })
+    });
+}
+
+/// Waits until there may be something to read; `fd` had nothing when it was asked.
+pub(crate) fn wait(place: &Place, fd: RawFd, cx: &Context<'_>) {
+    CROWD.with_borrow_mut(|crowd| {
+        if place.at.get().is_none() {
+            place.at.set(crowd.enter(place, fd));
+        }
+        let member = place.at.get().and_then(|at| crowd.members.get_mut(at));
+        // Out of memory for it: it tries again at the next look.
+        let Some(member) = member else { return cx.waker().wake_by_ref() };
+        member.waits = true;
+        if !member.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            member.waker = Some(cx.waker().clone());
+        }
+    });
 }
 
 /// A turn begins: the moment to see whether it has become a crowd.
@@ -120,7 +161,6 @@ pub(crate) fn attend<M: Send + 'static>(ctx: Ctx<M>) -> impl Future<Output = ()>
 }
 
 async fn attendance<M: Send + 'static>(ctx: Ctx<M>) {
-    let mut woken = Vec::new();
     loop {
         poll_fn(|cx| {
             if ON.get() {
@@ -137,9 +177,8 @@ async fn attendance<M: Send + 'static>(ctx: Ctx<M>) {
                 std::thread::sleep((looked + LOOK_EVERY).saturating_duration_since(Instant::now()));
             }
             looked = Instant::now();
-            CROWD.with_borrow_mut(|crowd| crowd.look(looked, &mut woken));
+            CROWD.with_borrow_mut(|crowd| crowd.look(looked));
             add(&ctx.counters().crowd_looks, 1);
-            woken.drain(..).for_each(Waker::wake); // not while it is borrowed: a task may end and leave
             glommio::executor().yield_now().await;
         }
     }
@@ -155,10 +194,13 @@ impl Crowd {
         Crowd { epoll, members: Slab::new(), events, since: None, attendant: None }
     }
 
-    /// Adds a descriptor. Told are edges: each read before a wait takes all there is, so that none is lost.
-    fn enter(&mut self, fd: RawFd) -> Option<usize> {
+    /// Adds a descriptor. Told are edges, of what is there already too: each read before a wait takes all there is,
+    /// so that none is lost.
+    fn enter(&mut self, place: &Place, fd: RawFd) -> Option<usize> {
         let epoll = self.epoll.as_ref()?.as_raw_fd();
-        let at = self.members.insert(Member::default());
+        let conn = ptr::from_ref(place).addr();
+        let at =
+            self.members.insert(Member { conn, near: place.near.get(), empty: true, ..Member::default() });
         let events = (libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLET) as u32;
         let mut event = libc::epoll_event { events, u64: at as u64 };
         // SAFETY: `event` lives over the call, which copies it; both descriptors are open.
@@ -170,23 +212,35 @@ impl Crowd {
         Some(at)
     }
 
-    /// Collects who has something to read, or everybody when the crowd is over.
-    fn look(&mut self, now: Instant, woken: &mut Vec<Waker>) {
+    /// Wakes who has something to read, or everybody when the crowd is over.
+    fn look(&mut self, now: Instant) {
         let Some(epoll) = &self.epoll else { return };
         // SAFETY: the kernel writes at most EVENTS events into the buffer, which has room for them.
         let count = unsafe {
             libc::epoll_wait(epoll.as_raw_fd(), self.events.as_mut_ptr(), EVENTS as libc::c_int, 0)
         };
-        for event in self.events.iter().take(usize::try_from(count).unwrap_or(0)) {
+        let events = self.events.get(..usize::try_from(count).unwrap_or(0)).unwrap_or_default();
+        // With hundreds of connections nothing of one is in the caches any more when something comes for it again, and
+        // its reader would wait for memory at every step. Fetched ahead, all of these wait at the same time.
+        let members = events.iter().filter_map(|event| self.members.get(event.u64 as usize));
+        members.clone().for_each(|member| prefetch_bytes(ptr::from_ref(member).addr(), size_of::<Member>()));
+        for member in members {
+            let task = member.waker.as_ref().map_or(0, |waker| waker.data().addr());
+            prefetch_bytes(task, TASK_BYTES);
+            prefetch_bytes(member.conn, CONN_BYTES);
+            prefetch_bytes(member.near.0, member.near.1);
+        }
+        for event in events {
             let Some(member) = self.members.get_mut(event.u64 as usize) else { continue };
-            match member.waker.take() {
-                Some(waker) => woken.push(waker),
-                None => member.missed = true,
-            }
+            member.empty = false;
+            // An end that came together with the last bytes is not told of again.
+            const ENDS: i32 = libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR;
+            member.ended |= event.events & ENDS as u32 != 0;
+            member.wake();
         }
         if self.reads_in_window(now).is_some_and(|reads| reads < DISPERSES) {
             ON.set(false);
-            woken.extend(self.members.iter_mut().filter_map(|(_, member)| member.waker.take()));
+            self.members.iter_mut().for_each(|(_, member)| member.wake());
         }
     }
 

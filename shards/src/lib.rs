@@ -54,17 +54,25 @@ pub use master::{Control, Ended, Running, StartError, run};
 pub use net::{Listener, Sent, TcpConn, TcpTuning};
 pub use placement::{Cores, Pin, Plan, PlanError};
 
-/// Starts to fetch the cache line at `at` from memory, on processors for which Rust has an instruction to say
-/// so; for walks over many objects, of which the next is known while this one is worked on.
-pub fn prefetch<T>(at: &T) {
+/// Starts to fetch what is at `at` from memory, on processors for which Rust has an instruction to say so; for walks
+/// over many objects, of which the next is known while this one is worked on.
+pub fn prefetch<T: ?Sized>(at: &T) {
+    prefetch_bytes(std::ptr::from_ref(at).addr(), size_of_val(at));
+}
+
+/// The same by address, which need not be anybody's any more.
+pub(crate) fn prefetch_bytes(address: usize, bytes: usize) {
+    const LINE_BYTES: usize = 64;
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: a hint; it reads nothing and cannot fault. Every x86_64 processor has it (SSE).
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(at).cast());
+    for line in (address & !(LINE_BYTES - 1)..address + bytes).step_by(LINE_BYTES) {
+        // SAFETY: a hint; it reads nothing and cannot fault. Every x86_64 processor has it (SSE).
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(std::ptr::without_provenance(line));
+        }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = at;
+    let _ = (address, bytes, LINE_BYTES);
 }
 
 /// The number of a shard: 0 up to one less than the number of shards.

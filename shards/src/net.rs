@@ -245,6 +245,12 @@ impl TcpConn {
         self.conn.local
     }
 
+    /// Tells what its reader touches whenever something comes, so that it can be fetched from memory ahead of that. To
+    /// be told before the first read.
+    pub fn reads_into<T>(&self, state: &T) {
+        self.conn.place.reads_into(state);
+    }
+
     /// Waits for bytes and hands them to `f`; None when the peer has closed (or [`TcpConn::shutdown`] was
     /// called). `f` runs while the shard's scratch buffer is lent out: it must not read again.
     pub async fn read<R>(&self, f: impl FnOnce(&[u8]) -> R) -> io::Result<Option<R>> {
@@ -261,12 +267,23 @@ impl TcpConn {
     }
 
     fn poll_read(&self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<io::Result<usize>> {
+        let place = &self.conn.place;
         while crowd::is_on() {
+            if !crowd::may_read(place) {
+                crowd::wait(place, self.fd, cx);
+                return Poll::Pending;
+            }
             match receive(self.fd, scratch) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    ready!(crowd::wait(&self.conn.place, self.fd, cx));
+                    crowd::note_empty(place);
+                    crowd::wait(place, self.fd, cx);
+                    return Poll::Pending;
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Ok(n) if n > 0 && n < scratch.len() => {
+                    crowd::note_empty(place);
+                    return Poll::Ready(Ok(n));
+                }
                 done => return Poll::Ready(done),
             }
         }

@@ -26,7 +26,10 @@ impl Signal {
             if self.raised.replace(false) {
                 return Poll::Ready(());
             }
-            *self.waiting.borrow_mut() = Some(cx.waker().clone());
+            let mut waiting = self.waiting.borrow_mut();
+            if !waiting.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                *waiting = Some(cx.waker().clone());
+            }
             Poll::Pending
         })
         .await;
