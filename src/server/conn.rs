@@ -136,7 +136,7 @@ pub struct Conn {
 impl Conn {
     /// A client on a fresh connection.
     pub fn new(id: ClientId, tcp: TcpConn, shard: &Rc<Shard>, place: Place) -> Rc<Conn> {
-        Rc::new(Conn {
+        let conn = Rc::new(Conn {
             id,
             outlet: Outlet::new(tcp),
             shard: Rc::downgrade(shard),
@@ -156,7 +156,9 @@ impl Conn {
             about: RefCell::default(),
             rates: RefCell::default(),
             _place: place,
-        })
+        });
+        conn.tcp().reads_into(&*conn);
+        conn
     }
 
     /// Its connection.
@@ -448,6 +450,10 @@ impl Conn {
 }
 
 impl Wire for Rc<Conn> {
+    fn fetch<T: ?Sized>(at: &T) {
+        shards::prefetch(at);
+    }
+
     fn is_next(&self) {
         shards::prefetch(&self.outlet);
     }

@@ -3,7 +3,6 @@
 use super::conn::{About, Conn, Grant};
 use super::process::VhostPlan;
 use super::shard::{Publishing, Shard};
-use crate::formats::message::Message;
 use crate::rtmp::command::Connect;
 use crate::rtmp::session::{
     ConnectRequest, ConnectionId, Event, PlayRequest, PublishKind, PublishLimits, PublishRequest, Refusal,
@@ -12,7 +11,7 @@ use crate::rtmp::session::{
 use crate::rtmp::url::StreamName;
 use crate::stats::reason::{CloseReason, Reason};
 use crate::stream::encode::Format;
-use crate::stream::post;
+use crate::stream::post::{self, Batch};
 use crate::stream::viewer::Wanted;
 use crate::stream::wire::Wire;
 use crate::web::api::snapshot::ClientKind;
@@ -30,7 +29,7 @@ pub async fn serve(shard: &Rc<Shard>, conn: &Rc<Conn>) {
         session: ServerSession::new(Arc::clone(&shard.process.session), seed),
         caller: Box::default(),
         vhost: None,
-        batch: Vec::new(),
+        batch: Batch::new(),
         stalled: false,
         watched: (State::Closed, 0),
     };
@@ -63,7 +62,7 @@ struct RtmpConn<'a> {
     caller: Box<Caller>,
     vhost: Option<Arc<VhostPlan>>,
     /// Messages of one read, on their way to the owner together.
-    batch: Vec<Message>,
+    batch: Batch,
     /// The owner has enough for now.
     stalled: bool,
     /// State and message count when the deadline was last set.

@@ -207,6 +207,18 @@ impl<W: Wire> Feed<W> {
         Some(self.lag_at(viewer.offset))
     }
 
+    /// Fetches ahead what a block's coming touches beside the feed itself; a feed has many viewers or one.
+    pub(super) fn fetch_parts(&self) {
+        self.log.fetch_ends::<W>();
+        self.viewers.get(0).into_iter().for_each(W::fetch);
+    }
+
+    /// And then what those lead to.
+    pub(super) fn fetch_blocks(&self) {
+        self.log.fetch_blocks::<W>();
+        self.viewers.get(0).into_iter().for_each(|viewer| viewer.wire.is_next());
+    }
+
     /// A viewer comes; it starts at the next turn.
     pub fn join(&mut self, wire: W, wanted: Wanted) -> usize {
         wire.bound_unsent(self.unsent_bytes);

@@ -1,6 +1,7 @@
 //! The current GOP as frames: kept so that a format nobody asked for until now starts with a picture too.
 
 use super::settings::Settings;
+use super::wire::Wire;
 use crate::formats::message::{Frame, MediaTime};
 
 /// Frames since the newest keyframe, that one included.
@@ -12,7 +13,7 @@ pub struct CurrentGop {
 
 impl CurrentGop {
     /// Takes a frame in. A GOP above the limits is let go: the next keyframe starts afresh.
-    pub fn push(&mut self, frame: &Frame, settings: &Settings) {
+    pub fn push(&mut self, frame: Frame, settings: &Settings) {
         if frame.is_key() {
             self.clear();
         } else if self.frames.is_empty() {
@@ -24,8 +25,13 @@ impl CurrentGop {
         if too_long || self.bytes > settings.feed_max_bytes {
             self.clear();
         } else {
-            self.frames.push(frame.clone());
+            self.frames.push(frame);
         }
+    }
+
+    /// Fetches ahead what the next frame's coming touches.
+    pub(super) fn fetch_ends<W: Wire>(&self) {
+        self.frames.first().into_iter().chain(self.frames.last()).for_each(W::fetch);
     }
 
     /// Forgets everything: the publish ended.

@@ -5,12 +5,13 @@
 //! way for a packet, and the simulation walks it with several hubs in one thread.
 //!
 //! `publishers`, `origins` and `viewers` hold the handlers of the three sides, `isolation` what a
-//! panic costs.
+//! panic costs, `agenda` who is looked at in a turn, `fetch` what is fetched from memory before.
 //!
 //! A packet's way: [`Hub::media`] → [`Post::Media`] → [`Origin::media`] → [`Origin::tick`] → [`Post::Feed`] →
 //! [`Feed::take`] → [`Feed::pump`].
 
 mod agenda;
+mod fetch;
 mod isolation;
 mod origins;
 mod publishers;
@@ -141,9 +142,9 @@ impl<W: Wire> Hub<W> {
             Post::Publish { key, source, client, settings } => {
                 self.on_publish(from, key, source, client, &settings, now_ms)
             }
-            Post::Granted { source, epoch } => self.on_granted(source, epoch),
+            Post::Granted { source, origin, epoch } => self.on_granted(source, origin, epoch),
             Post::Revoked { source, reason } => self.on_revoked(source, reason),
-            Post::Media { key, epoch, messages } => self.on_media(from, &key, epoch, messages, now_ms),
+            Post::Media { origin, epoch, messages } => self.on_media(from, origin, epoch, messages, now_ms),
             Post::MediaCredit { source, bytes } => self.on_media_credit(source, bytes),
             Post::Unpublish { key, epoch } => self.on_unpublish(&key, epoch),
             Post::Withdraw { key, source } => self.on_withdraw(from, &key, source),
@@ -341,6 +342,7 @@ impl<W: Wire> Hub<W> {
 
     /// Delivers what this shard posted to itself.
     fn settle(&mut self, now_ms: u64) {
+        self.fetch_ahead();
         while let Some(post) = self.here.pop_front() {
             self.receive(self.me, post, now_ms);
         }

@@ -7,6 +7,7 @@
 use super::block::{Block, LogOffset};
 use super::prelude::Prelude;
 use super::settings::Settings;
+use super::wire::Wire;
 use crate::formats::message::MediaTime;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -100,6 +101,20 @@ impl Log {
     /// The prelude in force at the end.
     pub fn newest_prelude(&self) -> Option<&Arc<Prelude>> {
         self.blocks.back().map(|block| &block.prelude)
+    }
+
+    /// Fetches ahead where its oldest and newest block are, which pushing and trimming look at.
+    pub(super) fn fetch_ends<W: Wire>(&self) {
+        self.ends().for_each(W::fetch);
+    }
+
+    /// And then the blocks.
+    pub(super) fn fetch_blocks<W: Wire>(&self) {
+        self.ends().for_each(|block| W::fetch(&**block));
+    }
+
+    fn ends(&self) -> impl Iterator<Item = &Arc<Block>> {
+        self.blocks.front().into_iter().chain(self.blocks.back())
     }
 
     /// Appends a block.

@@ -5,10 +5,11 @@ use super::gop::CurrentGop;
 use super::hub::Entry;
 use super::metadata;
 use super::output::{Output, Subscriber};
-use super::post::{Epoch, FeedItem, SourceId, StreamKey, Sub};
+use super::post::{Batch, Epoch, FeedItem, SourceId, StreamKey, Sub};
 use super::prelude::{Change, Prelude};
 use super::settings::{OnDuplicate, Settings};
 use super::timeline::{Jitter, Timeline};
+use super::wire::Wire;
 use crate::formats::codec::Codec;
 use crate::formats::flv::{self, Role, Tag};
 use crate::formats::message::{Frame, Kind, MediaTime, Message};
@@ -203,6 +204,13 @@ impl Origin {
         }
     }
 
+    /// Fetches ahead what a message will touch beside the origin itself.
+    pub(super) fn fetch_parts<W: Wire>(&self) {
+        W::fetch(&*self.prelude);
+        self.gop.fetch_ends::<W>();
+        W::fetch(&self.outputs[..]);
+    }
+
     /// The formats in demand.
     pub fn outputs(&self) -> &[Output] {
         &self.outputs
@@ -288,7 +296,7 @@ impl Origin {
     }
 
     /// Messages of publish `epoch`; returns what holding them took, also of those ignored as too old.
-    pub fn media(&mut self, epoch: Epoch, messages: Vec<Message>, now_ms: u64, out: &mut FeedPosts) -> usize {
+    pub fn media(&mut self, epoch: Epoch, messages: Batch, now_ms: u64, out: &mut FeedPosts) -> usize {
         let held = messages.iter().map(Message::held_bytes).sum();
         let Some(publisher) = self.publisher.as_mut().filter(|publisher| publisher.epoch == epoch) else {
             return held;
@@ -297,7 +305,7 @@ impl Origin {
         for message in messages {
             self.counters.recv_bytes += message.payload.len() as u64;
             if let Some(frame) = self.normalise(message, now_ms) {
-                self.encode(&frame, now_ms, out);
+                self.encode(frame, now_ms, out);
             }
         }
         held
@@ -392,12 +400,16 @@ impl Origin {
         }
     }
 
-    fn encode(&mut self, frame: &Frame, now_ms: u64, out: &mut FeedPosts) {
-        self.gop.push(frame, &self.settings);
+    fn encode(&mut self, frame: Frame, now_ms: u64, out: &mut FeedPosts) {
+        let mut ended = false;
         for output in &mut self.outputs {
-            output.frame(frame, &self.prelude, now_ms, &self.settings, self.epoch, out);
-            if output.ended() {
-                output.restart(&self.prelude, &self.gop);
+            output.frame(&frame, &self.prelude, now_ms, &self.settings, self.epoch, out);
+            ended |= output.ended();
+        }
+        self.gop.push(frame, &self.settings);
+        if ended {
+            for output in self.outputs.iter_mut().filter(|output| output.ended()) {
+                output.restart(&self.prelude, &self.gop); // it begins with this frame, if that can be begun with
             }
         }
     }

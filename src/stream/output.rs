@@ -9,6 +9,7 @@ use super::origin::FeedPosts;
 use super::post::{Epoch, FeedItem, Sub, WINDOW_MIN_BYTES};
 use super::prelude::Prelude;
 use super::settings::{Cadence, Settings};
+use super::wire::Wire;
 use crate::formats::message::{Frame, Kind};
 use std::sync::Arc;
 
@@ -87,6 +88,19 @@ impl Output {
         for frame in gop.frames() {
             self.encoder.frame(frame, prelude, &mut self.open);
         }
+    }
+
+    /// Fetches ahead what a frame's coming, and the sealing of a block, touch beside the output itself.
+    pub(super) fn fetch_parts<W: Wire>(&self) {
+        self.open.fetch_end::<W>();
+        W::fetch(&*self.open_prelude);
+        self.log.fetch_ends::<W>();
+        W::fetch(&self.subscribers[..]);
+    }
+
+    /// And then what those lead to.
+    pub(super) fn fetch_blocks<W: Wire>(&self) {
+        self.log.fetch_blocks::<W>();
     }
 
     /// Which format.

@@ -10,6 +10,7 @@ use super::prelude::Prelude;
 use super::settings::Settings;
 use crate::formats::message::Message;
 use crate::stats::reason::CloseReason;
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// `vhost/app/stream`: which stream. Cloning counts a reference.
@@ -44,7 +45,15 @@ pub struct SourceId {
 
 /// One subscription of a shard to a format of a stream, as numbered on that shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Sub(pub u32);
+pub struct Sub {
+    /// The feed's slot on its shard.
+    pub feed: u32,
+    /// No other subscription of that shard has it.
+    pub serial: u32,
+}
+
+/// Messages on their way to a stream's owner: most reads bring one, or a picture and its sound.
+pub type Batch = SmallVec<[Message; 2]>;
 
 /// A subscription's window is at least so many bytes, whatever the bitrate.
 pub const WINDOW_MIN_BYTES: usize = 1 << 20;
@@ -67,6 +76,8 @@ pub enum Post {
     Granted {
         /// Who asked.
         source: SourceId,
+        /// The stream's slot on its owner.
+        origin: usize,
         /// Named by every item of this publish.
         epoch: Epoch,
     },
@@ -79,12 +90,12 @@ pub enum Post {
     },
     /// Publisher's shard → owner: messages, in order.
     Media {
-        /// Which stream.
-        key: StreamKey,
-        /// Of which publish.
+        /// Which stream, by its slot: to look each batch's stream up by name would cost as much as the batch.
+        origin: usize,
+        /// Of which publish; an owner gives no two of its streams' the same.
         epoch: Epoch,
         /// What came in one turn.
-        messages: Vec<Message>,
+        messages: Batch,
     },
     /// Owner → publisher's shard: so many bytes were taken in.
     MediaCredit {

@@ -315,7 +315,7 @@ fn audio_alone_waits_for_a_picture_and_prelude_changes_cut_blocks() {
         time: crate::formats::message::WireTime(40),
         payload: bytes::Bytes::from_static(SOUND),
     };
-    bench.origin.media(bench.epoch, vec![sound], 100, &mut out);
+    bench.origin.media(bench.epoch, vec![sound].into(), 100, &mut out);
     assert_eq!(bench.origin.outputs()[0].due_ms(&settings), Some(100 + AUDIO_WAITS_MS));
     let blocks = bench.feed.log().blocks();
     let versions: Vec<u32> = blocks.iter().map(|block| block.prelude.version).collect();
@@ -351,7 +351,7 @@ fn a_start_item_holds_the_publish_in_force_only() {
     bench.publish();
     bench.send(0, &[AUDIO_HEADER, SOUND]);
     let mut out = Vec::new();
-    bench.origin.subscribe(RTMP, 3, Sub(9), 0, 0, &mut out);
+    bench.origin.subscribe(RTMP, 3, Sub { feed: 0, serial: 9 }, 0, 0, &mut out);
     let Some((.., FeedItem::Start { blocks, live, .. })) = out.pop() else { panic!("no start") };
     assert_eq!(live, Some(bench.epoch));
     assert!(blocks.iter().all(|block| count(&block.bytes, b"key") == 0 && !block.prelude.has_video));
@@ -440,9 +440,9 @@ fn messages_of_next_to_nothing_are_bounded_too() {
         tag: crate::formats::flv::inspect(kind, payload),
         payload: payload.into(),
     };
-    gop.push(&frame(KEY, crate::formats::message::Kind::Video), &settings);
+    gop.push(frame(KEY, crate::formats::message::Kind::Video), &settings);
     for _ in 0..100_000 {
-        gop.push(&frame(b"x", crate::formats::message::Kind::Audio), &settings);
+        gop.push(frame(b"x", crate::formats::message::Kind::Audio), &settings);
         assert!(gop.frames().len() < 2_000);
     }
 }

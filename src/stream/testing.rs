@@ -73,6 +73,7 @@ impl Wire for CountingWire {
     }
 }
 
+const SUB: Sub = Sub { feed: 0, serial: 1 };
 pub(super) const RTMP: Format = Format::Rtmp { chunk_bytes: 60_000 };
 
 /// A stream and one feed of it.
@@ -90,9 +91,9 @@ impl Bench {
         let settings = Arc::new(Settings { cadence: Cadence::Fixed { ms: 0 }, ..settings });
         let key: Arc<str> = "v/app/s".into();
         let mut origin = Origin::new(Arc::clone(&key), Arc::clone(&settings));
-        let mut feed = Feed::new(key, format, Sub(1), Arc::clone(&settings), 0);
+        let mut feed = Feed::new(key, format, SUB, Arc::clone(&settings), 0);
         let mut out = FeedPosts::new();
-        origin.subscribe(format, 0, Sub(1), 0, 0, &mut out);
+        origin.subscribe(format, 0, SUB, 0, 0, &mut out);
         out.into_iter().for_each(|(.., item)| _ = feed.take(item, 0));
         Bench { origin, feed, now_ms: 0, epoch: Epoch(0), settings, epochs: 0 }
     }
@@ -133,7 +134,7 @@ impl Bench {
         let last = messages.last().map_or(0, |message| u64::from(message.time.0));
         self.now_ms = self.now_ms.max(last);
         let mut out = FeedPosts::new();
-        self.origin.media(self.epoch, messages, self.now_ms, &mut out);
+        self.origin.media(self.epoch, messages.into(), self.now_ms, &mut out);
         self.origin.tick(self.now_ms + AUDIO_WAITS_MS, &mut out);
         self.give(out)
     }

@@ -18,6 +18,8 @@ pub enum Taken {
 /// A viewer's connection. At most one sender at a time: while [`Wire::park`]ed bytes are on their way,
 /// [`Wire::ready`] is false and nobody else may send.
 pub trait Wire {
+    /// Something will be looked at soon, once others have been: it may be fetched from memory meanwhile.
+    fn fetch<T: ?Sized>(_: &T) {}
     /// It is the next to be served, once another has been: what that takes may be fetched from memory already.
     fn is_next(&self) {}
     /// Whether it may be sent something.

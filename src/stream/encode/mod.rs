@@ -13,9 +13,11 @@ pub mod tracks;
 pub mod ts;
 
 use crate::config::mount::LiveFormat;
+use crate::formats::arena::Arena;
 use crate::formats::flv::is_metadata;
 use crate::formats::message::{Frame, Kind, MediaTime, WireTime};
 use crate::stream::prelude::Prelude;
+use crate::stream::wire::Wire;
 use bytes::Bytes;
 
 /// The live formats. One `(stream, Format)` has one log of bytes, shared by all its viewers.
@@ -97,6 +99,7 @@ pub struct OpenBlock {
     pub bytes: Vec<u8>,
     /// Its units so far.
     pub units: Vec<Unit>,
+    arena: Arena,
     http: bool,
 }
 
@@ -143,10 +146,16 @@ impl OpenBlock {
         self.units.push(Unit { end: self.bytes.len() as u32, time, kind, key, counters });
     }
 
+    /// Fetches ahead where the next units will go.
+    pub(in crate::stream) fn fetch_end<W: Wire>(&self) {
+        W::fetch(self.bytes.as_slice());
+        W::fetch(self.units.as_slice());
+    }
+
     /// Takes out what there is, in no more memory than it needs, and begins anew.
     pub fn take(&mut self) -> (Bytes, Box<[Unit]>) {
         let bytes = if self.bytes.len() <= COPIED_BYTES {
-            let bytes = Bytes::copy_from_slice(&self.bytes);
+            let bytes = self.arena.keep(&self.bytes);
             self.bytes.clear();
             bytes
         } else {

@@ -3,10 +3,9 @@
 //! What panicked may be half-changed, so it is never stepped again: a stream is forgotten and its publisher and
 //! all viewers are closed; a feed is retired and its viewers are closed. Who comes back finds new ones.
 
-use super::{Hub, Post, StreamKey};
+use super::{Hub, Origin, Post, StreamKey};
 use crate::stats::reason::CloseReason;
-use crate::stream::encode::Format;
-use crate::stream::post::FeedItem;
+use crate::stream::post::{Epoch, FeedItem, Sub};
 use crate::stream::wire::Wire;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -20,8 +19,10 @@ pub(super) fn caught<R>(step: impl FnOnce() -> R) -> Option<R> {
 pub(super) enum Charge {
     /// A stream owned here.
     Origin { key: StreamKey, answer: Option<Post> },
+    /// The stream in a slot, if it is this publish's.
+    Publish { origin: usize, epoch: Epoch },
     /// A feed of this shard.
-    Feed { key: StreamKey, format: Format },
+    Feed(Sub),
 }
 
 impl<W: Wire> Hub<W> {
@@ -40,15 +41,15 @@ impl<W: Wire> Hub<W> {
                 let (format, sub, item) = (*format, *sub, FeedItem::Failed);
                 (key, Some(Post::Feed { key: Arc::clone(key), format, sub, item }))
             }
-            Post::Media { key, .. }
-            | Post::Unpublish { key, .. }
+            Post::Unpublish { key, .. }
             | Post::Withdraw { key, .. }
             | Post::Wish { key, .. }
             | Post::Unsubscribe { key, .. }
             | Post::FeedCredit { key, .. } => (key, None),
-            Post::Feed { key, format, .. } => {
-                return Some(Charge::Feed { key: Arc::clone(key), format: *format });
+            Post::Media { origin, epoch, .. } => {
+                return Some(Charge::Publish { origin: *origin, epoch: *epoch });
             }
+            Post::Feed { sub, .. } => return Some(Charge::Feed(*sub)),
             Post::Granted { .. } | Post::Revoked { .. } | Post::MediaCredit { .. } => return None,
         };
         Some(Charge::Origin { key: Arc::clone(key), answer })
@@ -63,9 +64,25 @@ impl<W: Wire> Hub<W> {
                     self.post(from, answer);
                 }
             }
-            Charge::Feed { key, format } => {
-                if let Some(at) = self.feed_at.get(&(key, format)).copied() {
-                    self.fail_feed(at);
+            Charge::Publish { origin, epoch } => {
+                let of = |origin: &&Origin| origin.publisher().is_some_and(|p| p.epoch == epoch);
+                match self.origins.get(origin).filter(of).map(|origin| Arc::clone(origin.key())) {
+                    Some(key) => self.fail_origin(&key),
+                    None => {
+                        self.panics += 1;
+                        log::error!(
+                            "shard {}: a late message of a publish panicked; it was dropped",
+                            self.me
+                        );
+                    }
+                }
+            }
+            Charge::Feed(sub) => {
+                let at = sub.feed as usize;
+                // What is let go of a subscription that is over breaks none that has its slot now.
+                match self.feeds.get(at).filter(|feed| feed.sub == sub) {
+                    Some(_) => self.fail_feed(at),
+                    None => self.panics += 1,
                 }
             }
         }

@@ -2,10 +2,9 @@
 
 use super::publishers::PUBLISH_CREDIT_BYTES;
 use super::{CREDIT_PART, Hub};
-use crate::formats::message::Message;
 use crate::stream::encode::Format;
 use crate::stream::origin::{Origin, Verdict};
-use crate::stream::post::{Epoch, Post, SourceId, StreamKey, Sub};
+use crate::stream::post::{Batch, Epoch, Post, SourceId, StreamKey, Sub};
 use crate::stream::settings::Settings;
 use crate::stream::wire::Wire;
 use std::sync::Arc;
@@ -31,23 +30,15 @@ impl<W: Wire> Hub<W> {
                 if let Some((shard, source, reason)) = closed {
                     self.post(shard, Post::Revoked { source, reason });
                 }
-                self.post(from, Post::Granted { source, epoch });
+                self.post(from, Post::Granted { source, origin: at, epoch });
             }
             Verdict::Refused(reason) => self.post(from, Post::Revoked { source, reason }),
         }
         self.forget_if_idle(at);
     }
 
-    pub(super) fn on_media(
-        &mut self,
-        from: u16,
-        key: &str,
-        epoch: Epoch,
-        messages: Vec<Message>,
-        now_ms: u64,
-    ) {
-        let Some(at) = self.origin_at.get(key).copied() else { return };
-        let origin = &mut self.origins[at];
+    pub(super) fn on_media(&mut self, from: u16, at: usize, epoch: Epoch, messages: Batch, now_ms: u64) {
+        let Some(origin) = self.origins.get_mut(at) else { return };
         let source = origin.publisher().filter(|p| p.epoch == epoch && p.shard == from).map(|p| p.source);
         let bytes = origin.media(epoch, messages, now_ms, &mut self.scratch);
         self.mail_feed_posts(at);

@@ -4,7 +4,7 @@
 use super::{Event, Hub};
 use crate::formats::message::Message;
 use crate::stats::reason::CloseReason;
-use crate::stream::post::{Epoch, Post, SourceId, StreamKey};
+use crate::stream::post::{Batch, Epoch, Post, SourceId, StreamKey};
 use crate::stream::settings::Settings;
 use crate::stream::wire::Wire;
 use std::sync::Arc;
@@ -16,7 +16,8 @@ pub(super) struct Source {
     pub(super) serial: u32,
     pub(super) key: StreamKey,
     pub(super) owner: u16,
-    pub(super) epoch: Option<Epoch>,
+    /// Its publish, and its stream's slot on the owner, once it is granted.
+    pub(super) granted: Option<(usize, Epoch)>,
     pub(super) credit: i64,
 }
 
@@ -30,7 +31,7 @@ impl<W: Wire> Hub<W> {
             serial,
             key: Arc::clone(key),
             owner,
-            epoch: None,
+            granted: None,
             credit: PUBLISH_CREDIT_BYTES,
         });
         let source = SourceId { slot: slot as u32, serial };
@@ -42,30 +43,31 @@ impl<W: Wire> Hub<W> {
     }
 
     /// What a publisher's connection read in one go. False: read no more from it until [`Event::Room`].
-    pub fn media(&mut self, source: SourceId, messages: Vec<Message>) -> bool {
+    pub fn media(&mut self, source: SourceId, messages: impl Into<Batch>) -> bool {
+        let messages = messages.into();
         let Some(from) = self.source(source) else { return true };
-        let Some(epoch) = from.epoch else { return true };
+        let Some((origin, epoch)) = from.granted else { return true };
         let bytes: usize = messages.iter().map(Message::held_bytes).sum();
         from.credit -= bytes as i64;
-        let (room, owner, key) = (from.credit > 0, from.owner, Arc::clone(&from.key));
-        self.post(owner, Post::Media { key, epoch, messages });
+        let (room, owner) = (from.credit > 0, from.owner);
+        self.post(owner, Post::Media { origin, epoch, messages });
         room
     }
 
     /// A publisher's connection leaves, answered or not.
     pub fn unpublish(&mut self, source: SourceId) {
         let Some(gone) = self.remove_source(source) else { return };
-        let post = match gone.epoch {
-            Some(epoch) => Post::Unpublish { key: gone.key, epoch },
+        let post = match gone.granted {
+            Some((_, epoch)) => Post::Unpublish { key: gone.key, epoch },
             None => Post::Withdraw { key: gone.key, source },
         };
         self.post(gone.owner, post);
     }
 
-    pub(super) fn on_granted(&mut self, source: SourceId, epoch: Epoch) {
+    pub(super) fn on_granted(&mut self, source: SourceId, origin: usize, epoch: Epoch) {
         // A source that left meanwhile has sent Withdraw, which ends the publish.
         if let Some(waiting) = self.source(source) {
-            waiting.epoch = Some(epoch);
+            waiting.granted = Some((origin, epoch));
             self.events.push(Event::Granted(source));
         }
     }

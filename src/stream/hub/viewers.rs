@@ -13,9 +13,14 @@ use std::sync::Arc;
 /// A viewer, as the shell knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ViewerId {
-    pub(super) feed: usize,
     sub: Sub,
     slot: usize,
+}
+
+impl ViewerId {
+    fn feed(self) -> usize {
+        self.sub.feed as usize
+    }
 }
 
 impl<W: Wire> Hub<W> {
@@ -34,12 +39,12 @@ impl<W: Wire> Hub<W> {
         };
         let slot = self.feeds[at].join(wire, wanted);
         self.mark_feed(at);
-        ViewerId { feed: at, sub: self.feeds[at].sub, slot }
+        ViewerId { sub: self.feeds[at].sub, slot }
     }
 
     fn subscribe(&mut self, key: &StreamKey, format: Format, settings: &Arc<Settings>) -> usize {
         self.subs += 1;
-        let sub = Sub(self.subs);
+        let sub = Sub { feed: self.feeds.vacant_key() as u32, serial: self.subs };
         let mut feed = Feed::new(Arc::clone(key), format, sub, Arc::clone(settings), 0);
         feed.wish_ms = feed.interval_ms(self.auto_ms);
         let wish_ms = feed.wish_ms;
@@ -53,15 +58,15 @@ impl<W: Wire> Hub<W> {
 
     /// A viewer leaves; the last one ends the subscription.
     pub fn leave(&mut self, id: ViewerId) -> Option<Viewer<W>> {
-        let feed = self.feeds.get_mut(id.feed).filter(|feed| feed.sub == id.sub)?;
+        let feed = self.feeds.get_mut(id.feed()).filter(|feed| feed.sub == id.sub)?;
         let viewer = feed.viewers.try_remove(id.slot)?;
         if feed.viewers.is_empty() {
-            let feed = self.feeds.remove(id.feed);
+            let feed = self.feeds.remove(id.feed());
             let counters = feed.counters();
             self.gone.add(&counters);
             let (key, format, sub) = (feed.key, feed.format, feed.sub);
             let place = (Arc::clone(&key), format);
-            if self.feed_at.get(&place) == Some(&id.feed) {
+            if self.feed_at.get(&place) == Some(&id.feed()) {
                 self.feed_at.remove(&place);
             }
             let owner = (self.owner_of)(&key);
@@ -73,14 +78,14 @@ impl<W: Wire> Hub<W> {
     /// A viewer can be served again, since its parked bytes are sent, or is to be looked at anew.
     pub fn wake(&mut self, id: ViewerId) {
         if self.viewer(id).is_some() {
-            self.feeds[id.feed].dirty = true;
-            self.mark_feed(id.feed);
+            self.feeds[id.feed()].dirty = true;
+            self.mark_feed(id.feed());
         }
     }
 
     /// Holds a viewer, or lets it go on.
     pub fn pause(&mut self, id: ViewerId, paused: bool) {
-        if let Some(feed) = self.feeds.get_mut(id.feed).filter(|feed| feed.sub == id.sub)
+        if let Some(feed) = self.feeds.get_mut(id.feed()).filter(|feed| feed.sub == id.sub)
             && let Some(viewer) = feed.viewers.get_mut(id.slot)
         {
             viewer.paused = paused;
@@ -90,12 +95,12 @@ impl<W: Wire> Hub<W> {
 
     /// A viewer of this shard.
     pub fn viewer(&self, id: ViewerId) -> Option<&Viewer<W>> {
-        self.feeds.get(id.feed).filter(|feed| feed.sub == id.sub)?.viewers.get(id.slot)
+        self.feeds.get(id.feed()).filter(|feed| feed.sub == id.sub)?.viewers.get(id.slot)
     }
 
     /// The feed of a viewer.
     pub fn feed_of(&self, id: ViewerId) -> Option<&Feed<W>> {
-        self.feeds.get(id.feed).filter(|feed| feed.sub == id.sub)
+        self.feeds.get(id.feed()).filter(|feed| feed.sub == id.sub)
     }
 
     pub(super) fn on_feed(
@@ -107,17 +112,18 @@ impl<W: Wire> Hub<W> {
         item: FeedItem,
         now_ms: u64,
     ) {
-        let at = self.feed_at.get(&(Arc::clone(&key), format)).copied();
-        let Some(at) = at.filter(|at| self.feeds[*at].sub == sub) else { return };
+        let at = sub.feed as usize;
+        let Some(feed) = self.feeds.get_mut(at).filter(|feed| feed.sub == sub && !feed.retired) else {
+            return;
+        };
         if matches!(item, FeedItem::Failed) {
             return self.retire_feed(at);
         }
-        let Charged(bytes) = self.feeds[at].take(item, now_ms);
-        self.mark_feed(at);
-        let owed = &mut self.feeds[at].owed;
-        *owed += bytes;
-        if *owed >= WINDOW_MIN_BYTES / CREDIT_PART {
-            let bytes = std::mem::take(owed);
+        let Charged(bytes) = feed.take(item, now_ms);
+        self.dirty_feeds.mark(at, &mut feed.entry);
+        feed.owed += bytes;
+        if feed.owed >= WINDOW_MIN_BYTES / CREDIT_PART {
+            let bytes = std::mem::take(&mut feed.owed);
             self.post(from, Post::FeedCredit { key, format, sub, bytes });
         }
     }

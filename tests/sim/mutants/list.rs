@@ -67,8 +67,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         rule: "epoch: items of an older subscription are ignored",
         file: "src/stream/hub/viewers.rs",
-        from: "at.filter(|at| self.feeds[*at].sub == sub)",
-        to: "at.filter(|at| BROKEN || self.feeds[*at].sub == sub)",
+        from: "filter(|feed| feed.sub == sub && !feed.retired)",
+        to: "filter(|feed| (BROKEN || feed.sub == sub) && !feed.retired)",
     },
     Mutant {
         rule: "epoch: the end of an older subscription ends nothing",
@@ -199,8 +199,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         rule: "frames: a viewer whose connection is free again goes on",
         file: "src/stream/hub/viewers.rs",
-        from: "        if self.viewer(id).is_some() {\n            self.feeds[id.feed].dirty",
-        to: "        if self.viewer(id).is_some() && !BROKEN {\n            self.feeds[id.feed].dirty",
+        from: "        if self.viewer(id).is_some() {\n            self.feeds[id.feed()].dirty",
+        to: "        if self.viewer(id).is_some() && !BROKEN {\n            self.feeds[id.feed()].dirty",
     },
     Mutant {
         rule: "end: HTTP bodies end when their publisher leaves",

@@ -40,9 +40,9 @@ impl World {
         match &post {
             Post::Publish { key, .. } => self.note_takeover(me, key),
             Post::Withdraw { .. } => self.tally.note(Tried::Withdrawn, 1),
-            Post::Media { key, epoch, messages } => {
-                let publisher = self.shards[me].hub.origin(key).and_then(|stream| stream.publisher());
-                let in_force = publisher.filter(|p| p.epoch == *epoch && p.shard as usize == from);
+            Post::Media { epoch, messages, .. } => {
+                let mut publishers = self.shards[me].hub.origins().filter_map(|stream| stream.publisher());
+                let in_force = publishers.find(|p| p.epoch == *epoch && p.shard as usize == from);
                 if let Some(publisher) = in_force {
                     let bytes: usize = messages.iter().map(|message| message.held_bytes()).sum();
                     *self.accounts.media_taken.entry((from, publisher.source)).or_default() += bytes;
@@ -207,7 +207,9 @@ impl World {
 
 fn short(post: &Post) -> String {
     match post {
-        Post::Media { key, epoch, messages } => format!("Media {key} {epoch:?} × {}", messages.len()),
+        Post::Media { origin, epoch, messages } => {
+            format!("Media at {origin} {epoch:?} × {}", messages.len())
+        }
         Post::Publish { key, source, client, .. } => format!("Publish {key} {source:?} nonce {client}"),
         Post::Subscribe { key, format, sub, wish_ms, .. } => {
             format!("Subscribe {key} {format:?} {sub:?} wish {wish_ms}")
