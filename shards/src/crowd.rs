@@ -30,7 +30,7 @@ const GATHERS: u32 = 100;
 /// Below so many it is none any more.
 const DISPERSES: u32 = 50;
 /// What is fetched ahead of a task: most of what a protocol's session touches is in it.
-const TASK_BYTES: usize = 1536;
+const TASK_BYTES: usize = 2560;
 /// And of a connection.
 const CONN_BYTES: usize = 128;
 /// Connections that one look tells of; the others follow in the next.

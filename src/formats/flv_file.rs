@@ -8,6 +8,8 @@ use bytes::Bytes;
 pub const FILE_HEADER_BYTES: usize = 13;
 /// Length of a tag's header.
 pub const TAG_HEADER_BYTES: usize = 11;
+/// The tag's size again, behind it (FLV 10.1 §E.3).
+pub const TAG_SIZE_BYTES: usize = 4;
 /// The largest tag body: `DataSize` has 24 bits.
 pub const MAX_BODY_BYTES: usize = 0xff_ffff;
 

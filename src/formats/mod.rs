@@ -2,7 +2,6 @@
 
 pub mod aac;
 pub mod amf0;
-pub mod arena;
 pub mod av1;
 pub mod bits;
 pub mod codec;

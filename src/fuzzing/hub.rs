@@ -281,5 +281,5 @@ fn check(line: &Line) {
         assert!(number > last[kind], "{number} after {}", last[kind]);
         last[kind] = number;
     }
-    assert!(reader.unfinished_bytes() < 4096 || line.over || line.parked.is_some());
+    assert!(reader.heap_bytes() < 4096 || line.over || line.parked.is_some());
 }

@@ -1,7 +1,6 @@
 //! RTMP below the sessions: handshake, chunks, commands, control messages, aggregates, URLs.
 
 use super::assert_same_however_cut;
-use crate::formats::arena::{ARENA_BYTES, PIECE_BYTES};
 use crate::formats::bits::Reader;
 use crate::formats::message::{Kind, WireTime};
 use crate::rtmp::aggregate::{Aggregate, data as unwrapped_data};
@@ -87,9 +86,8 @@ fn messages(pieces: &[&[u8]]) -> Read {
         // What a chunk stream takes besides its payload is no more than this.
         const STREAM_BYTES: usize = 128;
         let streams = LIMITS.max_chunk_streams.next_power_of_two() * STREAM_BYTES;
-        let kept = ARENA_BYTES + PIECE_BYTES;
         assert!(
-            reader.heap_bytes() <= LIMITS.max_partial_bytes + streams + kept,
+            reader.heap_bytes() <= LIMITS.max_partial_bytes + streams,
             "{} bytes held",
             reader.heap_bytes()
         );

@@ -90,7 +90,7 @@ pub struct Origin {
     prelude: Arc<Prelude>,
     /// Headers and metadata that every player in step surely has, maybe from an earlier publish.
     delivered: Prelude,
-    gop: CurrentGop,
+    pub(super) gop: CurrentGop,
     outputs: Vec<Output>,
     counters: StreamCounters,
     past_sent_bytes: u64,
@@ -207,7 +207,6 @@ impl Origin {
     /// Fetches ahead what a message will touch beside the origin itself.
     pub(super) fn fetch_parts<W: Wire>(&self) {
         W::fetch(&*self.prelude);
-        self.gop.fetch_ends::<W>();
         W::fetch(&self.outputs[..]);
     }
 
@@ -406,12 +405,25 @@ impl Origin {
             output.frame(&frame, &self.prelude, now_ms, &self.settings, self.epoch, out);
             ended |= output.ended();
         }
-        self.gop.push(frame, &self.settings);
+        let in_log = self.outputs.iter().any(|output| output.format().holds_messages());
+        self.gop.push(frame, in_log, &self.settings);
         if ended {
+            let gop = self.current_gop(); // with this frame
             for output in self.outputs.iter_mut().filter(|output| output.ended()) {
-                output.restart(&self.prelude, &self.gop); // it begins with this frame, if that can be begun with
+                output.restart(&self.prelude, &gop);
             }
         }
+    }
+
+    /// The frames since the newest keyframe, that one first; none where nobody may start with it.
+    fn current_gop(&self) -> Vec<Frame> {
+        let Some(start) = self.gop.start() else { return Vec::new() };
+        let Some(output) = self.outputs.iter().find(|output| output.format().holds_messages()) else {
+            return self.gop.frames().to_vec();
+        };
+        let frames = output.gop();
+        // The log may have been cut shorter than a GOP.
+        if frames.first().is_some_and(|key| key.time == start) { frames } else { Vec::new() }
     }
 
     /// Seals the blocks that are due; returns when the next one will be.
@@ -444,7 +456,11 @@ impl Origin {
                 return out.push((format, shard, sub, FeedItem::Refused));
             }
             None => {
-                self.outputs.push(Output::new(format, &self.prelude, &self.gop, now_ms));
+                let gop = self.current_gop();
+                self.outputs.push(Output::new(format, &self.prelude, &gop, now_ms));
+                if format.holds_messages() {
+                    self.gop.hand_over();
+                }
                 self.outputs.len() - 1
             }
         };
@@ -462,7 +478,13 @@ impl Origin {
         if let Some(output) = self.outputs.iter_mut().find(|output| output.format() == format) {
             output.subscribers.retain(|s| (s.shard, s.sub) != (shard, sub));
         }
-        self.outputs.retain(|output| !output.subscribers.is_empty());
+        let stays = |output: &Output| !output.subscribers.is_empty();
+        let holds = |output: &Output| output.format().holds_messages();
+        if self.outputs.iter().any(holds) && !self.outputs.iter().any(|output| holds(output) && stays(output))
+        {
+            self.gop.take_back(self.current_gop());
+        }
+        self.outputs.retain(stays);
     }
 
     /// The subscriber of a format from a shard.

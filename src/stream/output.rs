@@ -2,15 +2,15 @@
 
 use super::block::Block;
 use super::cadence::next_tick;
-use super::encode::{Encode, Encoder, Format, OpenBlock};
-use super::gop::CurrentGop;
+use super::encode::{Encode, Encoder, Format, OpenBlock, Unit, message_of};
 use super::log::Log;
 use super::origin::FeedPosts;
 use super::post::{Epoch, FeedItem, Sub, WINDOW_MIN_BYTES};
 use super::prelude::Prelude;
 use super::settings::{Cadence, Settings};
 use super::wire::Wire;
-use crate::formats::message::{Frame, Kind};
+use crate::formats::flv;
+use crate::formats::message::{Frame, Kind, MediaTime};
 use std::sync::Arc;
 
 /// A subscriber's window is so much of the stream, and at least [`WINDOW_MIN_BYTES`].
@@ -50,7 +50,7 @@ pub struct Output {
 
 impl Output {
     /// An output that begins with the stream's current GOP.
-    pub fn new(format: Format, prelude: &Arc<Prelude>, gop: &CurrentGop, now_ms: u64) -> Output {
+    pub fn new(format: Format, prelude: &Arc<Prelude>, gop: &[Frame], now_ms: u64) -> Output {
         let mut output = Output {
             format,
             encoder: Encoder::new(format),
@@ -67,7 +67,7 @@ impl Output {
     }
 
     /// Begins afresh after an end: those who come now get a body of the new tracks, on the same subscription.
-    pub fn restart(&mut self, prelude: &Arc<Prelude>, gop: &CurrentGop) {
+    pub fn restart(&mut self, prelude: &Arc<Prelude>, gop: &[Frame]) {
         self.encoder = Encoder::new(self.format);
         self.open = OpenBlock::new(self.format);
         self.open_prelude = Arc::clone(prelude);
@@ -76,16 +76,16 @@ impl Output {
         self.begin(prelude, gop);
     }
 
-    fn begin(&mut self, prelude: &Arc<Prelude>, gop: &CurrentGop) {
+    fn begin(&mut self, prelude: &Arc<Prelude>, gop: &[Frame]) {
         // The encoder learns the codecs in force; the viewers have them in their own preludes.
-        let at = gop.start().unwrap_or_default();
+        let at = gop.first().map_or(MediaTime::default(), |key| key.time);
         for header in &prelude.headers {
             let frame =
                 Frame { kind: header.kind, time: at, tag: header.tag, payload: header.payload.clone() };
             self.encoder.frame(&frame, prelude, &mut self.open);
         }
         self.open = OpenBlock::new(self.format);
-        for frame in gop.frames() {
+        for frame in gop {
             self.encoder.frame(frame, prelude, &mut self.open);
         }
     }
@@ -195,6 +195,40 @@ impl Output {
             prelude: Arc::clone(prelude),
             blocks: self.log.of_this_publish().cloned().collect(),
             end: self.log.end(),
+        }
+    }
+
+    /// The current GOP, read back from the log and the open block of a format that holds messages; as far as they have
+    /// it, the keyframe first.
+    pub fn gop(&self) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        let from = self.log.newest_key().map_or(self.log.end(), |key| key.offset);
+        for block in self.log.blocks().iter().skip_while(|block| block.end() <= from) {
+            for (at, unit) in block.units.iter().enumerate() {
+                let start = block.unit_start(at) as usize;
+                if block.start + start as u64 >= from {
+                    self.read_back(unit, block.bytes.get(start..unit.end as usize), &mut frames);
+                }
+            }
+        }
+        let mut start = 0;
+        for unit in &self.open.units {
+            let end = unit.end as usize;
+            self.read_back(unit, self.open.bytes.get(start..end), &mut frames);
+            start = end;
+        }
+        frames
+    }
+
+    fn read_back(&self, unit: &Unit, bytes: Option<&[u8]>, frames: &mut Vec<Frame>) {
+        if unit.key {
+            frames.clear();
+        } else if frames.is_empty() {
+            return;
+        }
+        if let Some(payload) = bytes.and_then(|bytes| message_of(self.format, bytes)) {
+            let tag = flv::inspect(unit.kind, &payload);
+            frames.push(Frame { kind: unit.kind, time: unit.time, tag, payload });
         }
     }
 

@@ -440,9 +440,9 @@ fn messages_of_next_to_nothing_are_bounded_too() {
         tag: crate::formats::flv::inspect(kind, payload),
         payload: payload.into(),
     };
-    gop.push(frame(KEY, crate::formats::message::Kind::Video), &settings);
+    gop.push(frame(KEY, crate::formats::message::Kind::Video), false, &settings);
     for _ in 0..100_000 {
-        gop.push(frame(b"x", crate::formats::message::Kind::Audio), &settings);
+        gop.push(frame(b"x", crate::formats::message::Kind::Audio), false, &settings);
         assert!(gop.frames().len() < 2_000);
     }
 }

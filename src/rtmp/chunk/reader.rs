@@ -11,7 +11,6 @@
 //! size from 1 byte on is taken.
 
 use super::{DEFAULT_CHUNK_BYTES, EXTENDED_TIME, MAX_CHUNK_BYTES, type_id};
-use crate::formats::arena::{Arena, PIECE_BYTES};
 use crate::formats::message::WireTime;
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -22,7 +21,7 @@ const MAX_HEADER_BYTES: usize = 3 + 11 + 4;
 const MAX_CONTROL_BYTES: u32 = 1024;
 
 /// Most peers use so many chunk streams or fewer; they are in the reader itself.
-const STREAMS_INLINE: usize = 4;
+const STREAMS_INLINE: usize = 6;
 
 /// What one peer may use up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,10 +144,6 @@ pub struct ChunkReader {
     stash: [u8; MAX_HEADER_BYTES],
     stashed: u8,
     partial_bytes: usize,
-    /// Where small media messages are kept: many are on their way to viewers, or wait for some, at once.
-    arena: Arena,
-    /// Where the last of them grew.
-    spare: Vec<u8>,
     position: u64,
 }
 
@@ -195,10 +190,13 @@ impl ChunkReader {
             stash: [0; MAX_HEADER_BYTES],
             stashed: 0,
             partial_bytes: 0,
-            arena: Arena::default(),
-            spare: Vec::new(),
             position: 0,
         }
+    }
+
+    /// A reader of chunks whose size is known, without a Set Chunk Size before them.
+    pub fn with_chunk_bytes(limits: Limits, chunk_bytes: u32) -> ChunkReader {
+        ChunkReader { chunk_bytes, ..ChunkReader::new(limits) }
     }
 
     /// Bytes read so far.
@@ -211,15 +209,10 @@ impl ChunkReader {
         self.chunk_bytes
     }
 
-    /// Memory held for messages under way, in bytes.
-    pub fn unfinished_bytes(&self) -> usize {
+    /// Memory held besides the reader itself, in bytes.
+    pub fn heap_bytes(&self) -> usize {
         let streams = if self.streams.spilled() { self.streams.capacity() } else { 0 };
         streams * size_of::<ChunkStream>() + self.partial_bytes
-    }
-
-    /// All memory held besides the reader itself, in bytes.
-    pub fn heap_bytes(&self) -> usize {
-        self.unfinished_bytes() + self.arena.unused_bytes() + self.spare.capacity()
     }
 
     /// Changes what the peer may use up, from the next chunk on.
@@ -382,10 +375,6 @@ impl ChunkReader {
                 return Err(ChunkError::TooLong { csid, type_id: h.type_id, bytes: h.length, limit, at });
             }
             s.start(h);
-            if s.is_small_media() {
-                s.payload = std::mem::take(&mut self.spare);
-                self.partial_bytes += s.payload.capacity();
-            }
         }
         Ok((index, self.chunk_bytes.min(s.length - s.received)))
     }
@@ -424,15 +413,7 @@ impl ChunkReader {
         s.under_way = false;
         s.received = 0;
         self.partial_bytes -= s.payload.capacity();
-        let grown = std::mem::take(&mut s.payload);
-        let payload = if s.is_small_media() {
-            self.spare = grown;
-            let kept = self.arena.keep(&self.spare);
-            self.spare.clear();
-            kept
-        } else {
-            Bytes::from(grown)
-        };
+        let payload = Bytes::from(std::mem::take(&mut s.payload));
         let message = RawMessage {
             csid: s.csid,
             type_id: s.type_id,
@@ -492,11 +473,6 @@ impl ChunkStream {
     /// of over 4.6 hours is none: there are senders that put the time itself there, and SRS reads it as such.
     const fn after(&self, value: u32) -> u32 {
         if value.wrapping_sub(self.time) < NEAR_MS { value } else { self.time.wrapping_add(value) }
-    }
-
-    /// Whether the message under way is one of those that come by the hundred.
-    fn is_small_media(&self) -> bool {
-        matches!(self.type_id, type_id::AUDIO | type_id::VIDEO) && self.length as usize <= PIECE_BYTES
     }
 
     /// A message begins.

@@ -1,9 +1,10 @@
 //! FLV: every frame is a tag, whatever its codec.
 
 use super::{Encode, OpenBlock, Start, wire_time};
-use crate::formats::flv_file::{write_header, write_tag};
+use crate::formats::flv_file::{TAG_HEADER_BYTES, TAG_SIZE_BYTES, write_header, write_tag};
 use crate::formats::message::{Frame, Kind, WireTime};
 use crate::stream::prelude::Prelude;
+use bytes::Bytes;
 
 /// The encoder.
 #[derive(Debug, Default)]
@@ -18,6 +19,12 @@ impl Encode for Flv {
     }
 
     fn flush(&mut self, _: &Prelude, _: &mut OpenBlock) {}
+}
+
+/// The message in a tag.
+pub fn message_of(tag: &[u8]) -> Option<Bytes> {
+    let body = tag.get(TAG_HEADER_BYTES..tag.len().checked_sub(TAG_SIZE_BYTES)?)?;
+    Some(Bytes::copy_from_slice(body))
 }
 
 /// Metadata and sequence headers; at first the file header before them.

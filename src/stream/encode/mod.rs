@@ -13,7 +13,6 @@ pub mod tracks;
 pub mod ts;
 
 use crate::config::mount::LiveFormat;
-use crate::formats::arena::Arena;
 use crate::formats::flv::is_metadata;
 use crate::formats::message::{Frame, Kind, MediaTime, WireTime};
 use crate::stream::prelude::Prelude;
@@ -53,6 +52,11 @@ impl From<LiveFormat> for Format {
 }
 
 impl Format {
+    /// Whether each unit is one message of the publisher, which can be had back from it.
+    pub const fn holds_messages(self) -> bool {
+        matches!(self, Format::Rtmp { .. } | Format::Flv)
+    }
+
     /// A word for the API, the log and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -99,7 +103,6 @@ pub struct OpenBlock {
     pub bytes: Vec<u8>,
     /// Its units so far.
     pub units: Vec<Unit>,
-    arena: Arena,
     http: bool,
 }
 
@@ -155,7 +158,7 @@ impl OpenBlock {
     /// Takes out what there is, in no more memory than it needs, and begins anew.
     pub fn take(&mut self) -> (Bytes, Box<[Unit]>) {
         let bytes = if self.bytes.len() <= COPIED_BYTES {
-            let bytes = self.arena.keep(&self.bytes);
+            let bytes = Bytes::copy_from_slice(&self.bytes);
             self.bytes.clear();
             bytes
         } else {
@@ -287,6 +290,15 @@ pub fn prelude(format: Format, prelude: &Prelude, start: &Start, out: &mut Vec<u
         Format::Rtmp { chunk_bytes } => rtmp::prelude(prelude, start, chunk_bytes, out),
         // ADTS and MP3 frames each say all about themselves.
         Format::Aac | Format::Mp3 => {}
+    }
+}
+
+/// The message that a unit holds, where the format [holds messages](Format::holds_messages).
+pub fn message_of(format: Format, unit: &[u8]) -> Option<Bytes> {
+    match format {
+        Format::Rtmp { chunk_bytes } => rtmp::message_of(unit, chunk_bytes),
+        Format::Flv => flv::message_of(unit.get(CHUNK_HEAD..unit.len().checked_sub(CHUNK_TAIL)?)?),
+        Format::Ts | Format::Aac | Format::Mp3 | Format::Fmp4 => None,
     }
 }
 

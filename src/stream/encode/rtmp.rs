@@ -5,8 +5,10 @@
 
 use super::{Encode, OpenBlock, Start, wire_time};
 use crate::formats::message::{Frame, Kind, WireTime};
-use crate::rtmp::chunk::{STREAM_ID, csid, writer::write_message};
+use crate::rtmp::chunk::reader::{ChunkReader, Limits};
+use crate::rtmp::chunk::{MAX_CHUNK_BYTES, STREAM_ID, csid, writer::write_message};
 use crate::stream::prelude::Prelude;
+use bytes::Bytes;
 
 /// Encodes for players with one chunk size.
 #[derive(Debug)]
@@ -33,6 +35,13 @@ impl Encode for Rtmp {
     }
 
     fn flush(&mut self, _prelude: &Prelude, _out: &mut OpenBlock) {}
+}
+
+/// The message in a unit's chunks.
+pub fn message_of(mut unit: &[u8], chunk_bytes: u32) -> Option<Bytes> {
+    let limits = Limits { max_script_bytes: MAX_CHUNK_BYTES, ..Limits::default() };
+    let mut reader = ChunkReader::with_chunk_bytes(limits, chunk_bytes);
+    Some(reader.read(&mut unit).ok()??.payload)
 }
 
 /// A viewer's prelude: metadata, then the headers, audio before video as SRS.
