@@ -48,6 +48,8 @@ for round in $(seq "${ROUNDS:-3}"); do
     measure fit-0-many min_latency 1 1500 250 "$round"
     measure fit-0-heavy min_latency 1 400 2000 "$round"
     measure fit-0-pairs min_latency 200 1 250 "$round"
+    measure fit-100-pairs 100ms 200 1 250 "$round"
+    measure fit-0-twenty min_latency 20 0 250 "$round"
     measure fit-100-many 100ms 1 1500 250 "$round"
     measure fit-100-heavy 100ms 1 400 2000 "$round"
     measure fit-350-many 350ms 1 3000 250 "$round"

@@ -1,8 +1,9 @@
 //! The capacity model: fits what streams, writes and bytes cost a shard to the runs of `benches/capacity.sh`, holds it
 //! against runs that it was not fitted to, and says what larger machines carry.
 //!
-//! CPU seconds per second of one shard = shard + streams · stream + bytes in · in + writes · write + bytes out · out, and
-//! for each stream that crosses to another shard, a crossing. Least squares of the relative errors.
+//! CPU seconds per second of one shard: a shard, looks if it reads from a crowd, streams · stream, bytes in · in,
+//! blocks · block, writes · write and bytes out · out together, and a crossing for each stream that has one to another shard.
+//! Least squares of the relative errors.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the command line")]
 
@@ -12,10 +13,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::{env, fs, io};
 
-/// Of the film that `srs-load` makes up: pictures per second, each of which goes out in a write with the sound before it.
-const PICTURES_PER_SECOND: f64 = 25.0;
-/// Of the same film: messages per second.
+/// Of the film that `srs-load` makes up: messages per second. With a cadence of 0 each is a write (`min_latency`).
 const MESSAGES_PER_SECOND: f64 = 68.0;
+/// From so many reads a second on a shard looks at its connections every 2 ms (`shards/src/crowd.rs`).
+const CROWD_READS_PER_SECOND: f64 = 1000.0;
 /// How much of a core may be planned with: the rest is for joins, keyframes and what else runs there.
 const USABLE: f64 = 0.8;
 /// What Ethernet, IP and TCP add to a full segment of 1448 bytes, gaps and preambles included.
@@ -26,8 +27,8 @@ const CARD_BYTES_PER_S: f64 = 25e9 / 8.0 * 0.95 / WIRE_OVERHEAD;
 /// Streams of a box that is planned for.
 const STREAMS: f64 = 100.0;
 
-const TERMS: usize = 5;
-/// What a run did, per second: shards, streams, bytes in, writes, bytes out.
+const TERMS: usize = 7;
+/// What a run did, per second: shards, shards with a crowd, streams, bytes in, blocks, writes, bytes out.
 type Load = [f64; TERMS];
 
 struct Run {
@@ -92,12 +93,14 @@ fn read(name: &str, report: &Value) -> Option<Run> {
     let (streams, sent) = (encoders["streams"].as_f64()?, encoders["messages"].as_f64()?.max(1.0));
     let message_bytes = encoders["bytes"].as_f64()? / sent;
     let viewers = report["playing"].as_f64()?;
-    let writes = viewers * writes_per_second(tick_ms);
+    let ticks = writes_per_second(tick_ms);
     let load = [
         1.0,
+        f64::from(u8::from(streams * MESSAGES_PER_SECOND >= CROWD_READS_PER_SECOND)),
         streams,
         streams * MESSAGES_PER_SECOND * message_bytes,
-        writes,
+        if viewers > 0.0 { streams * ticks } else { 0.0 },
+        viewers * ticks,
         report["bytes"].as_f64()? / window,
     ];
     let cpu = report["server"]["cpu_seconds"].as_f64()? / window;
@@ -106,7 +109,7 @@ fn read(name: &str, report: &Value) -> Option<Run> {
 
 /// Of one viewer; a tick of 0 is each message.
 fn writes_per_second(tick_ms: f64) -> f64 {
-    if tick_ms > 0.0 { (1000.0 / tick_ms).min(PICTURES_PER_SECOND) } else { PICTURES_PER_SECOND }
+    if tick_ms > 0.0 { 1000.0 / tick_ms } else { MESSAGES_PER_SECOND }
 }
 
 fn cost(load: &Load, prices: &Load) -> f64 {
@@ -143,11 +146,11 @@ fn fit<'r>(runs: impl Iterator<Item = &'r Run>) -> Option<Load> {
 fn report(runs: &[Run]) -> Option<String> {
     let of = |purpose: &'static str| runs.iter().filter(move |run| run.purpose == purpose);
     let prices = fit(of("fit"))?;
-    let [shard, stream, byte_in, write, byte_out] = prices;
+    let [shard, looks, stream, byte_in, block, write, byte_out] = prices;
     let cross = of("cross").next()?;
     // Two shards; half of the publishers and half of the viewers are elsewhere than their stream's owner.
     let mut apart = cross.load;
-    apart[0] = 2.0;
+    (apart[0], apart[1]) = (2.0, 2.0);
     let crossing = (cross.cpu - cost(&apart, &prices)) / cross.load[1];
 
     let mut text = String::new();
@@ -157,12 +160,14 @@ fn report(runs: &[Run]) -> Option<String> {
     };
     line("| What | costs |\n|---|--:|".into());
     line(format!("| a shard, with anything live | {:.1} ms/s |", shard * 1e3));
+    line(format!("| looking at a crowd's connections, 500 times a second | {:.1} ms/s |", looks * 1e3));
     line(format!("| a stream's messages in ({MESSAGES_PER_SECOND} a second) | {:.0} µs/s |", stream * 1e6));
     line(format!("| a byte in | {:.2} ns |", byte_in * 1e9));
+    line(format!("| a block for viewers | {:.2} µs |", block * 1e6));
     line(format!("| a write to a viewer | {:.2} µs |", write * 1e6));
     line(format!("| a byte out | {:.2} ns |", byte_out * 1e9));
     line(format!(
-        "| a stream's crossing to another shard ({PICTURES_PER_SECOND} blocks a second) | {:.0} µs/s |",
+        "| a stream's crossing to another shard ({MESSAGES_PER_SECOND} blocks a second) | {:.0} µs/s |",
         crossing * 1e6
     ));
     line(String::new());
@@ -190,8 +195,10 @@ fn report(runs: &[Run]) -> Option<String> {
             let card = CARD_BYTES_PER_S / bytes;
             // Every shard has viewers of each stream.
             let carry = |cores: f64| {
-                let streams = STREAMS * (stream + bytes * byte_in + (cores - 1.0) * crossing);
-                ((USABLE - shard) * cores - streams).max(0.0) / viewer
+                let blocks = writes_per_second(tick_ms) * block;
+                let crossings = (cores - 1.0) * crossing * writes_per_second(tick_ms) / MESSAGES_PER_SECOND;
+                let streams = STREAMS * (stream + bytes * byte_in + blocks + crossings);
+                ((USABLE - shard - looks) * cores - streams).max(0.0) / viewer
             };
             let first = |cores: f64| if carry(cores) < card { "CPU" } else { "card" };
             let cadence = if tick_ms > 0.0 { format!("{tick_ms} ms") } else { "each message".into() };

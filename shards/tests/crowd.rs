@@ -12,6 +12,7 @@ use std::time::Duration;
 
 const CLIENTS: usize = 50;
 const MESSAGES: u32 = 200;
+const LEAVERS: usize = 20;
 /// Of each client: 50 clients send 10,000 messages a second.
 const PACE: Duration = Duration::from_millis(5);
 
@@ -71,8 +72,9 @@ fn a_crowd_is_read_whole_and_disperses() {
         // By connection they may have been accepted in another order; each has the same bytes.
         assert!(got.borrow().iter().all(|bytes| *bytes == expected), "in order, and nothing else");
 
-        // In a crowd again: one is kicked, one closes.
-        let mut senders: Vec<TcpStream> = clients.iter().skip(2).map(|c| c.try_clone().unwrap()).collect();
+        // In a crowd again: one is kicked, some say a last word and close in the same breath.
+        let mut senders: Vec<TcpStream> =
+            clients.iter().skip(1 + LEAVERS).map(|c| c.try_clone().unwrap()).collect();
         let (ctx2, silent) = (ctx.clone(), Rc::new(Cell::new(false)));
         let falls_silent = Rc::clone(&silent);
         ctx.spawn(Class::Api, "noise", async move {
@@ -89,8 +91,14 @@ fn a_crowd_is_read_whole_and_disperses() {
         support::until(&ctx, "a crowd", || ctx.counters().crowd_looks.get() > looks + 50).await;
         let kicked = conns.iter().position(|conn| conn.peer() == clients[0].local_addr().unwrap()).unwrap();
         conns[kicked].shutdown(Shutdown::Both);
-        clients[1].shutdown(Shutdown::Both).unwrap();
-        support::until(&ctx, "both to end", || ended.get() == 2).await;
+        for mut leaver in clients.iter().skip(1).take(LEAVERS) {
+            leaver.write_all(b"bye").unwrap();
+            leaver.shutdown(Shutdown::Write).unwrap();
+        }
+        support::until(&ctx, "all of them to end", || ended.get() == 1 + LEAVERS).await;
+        assert!(!silent.get(), "while it is a crowd");
+        let said_bye = got.borrow().iter().filter(|bytes| bytes.ends_with(b"bye")).count();
+        assert_eq!(said_bye, LEAVERS);
         support::until(&ctx, "silence", || silent.get()).await;
         let mut first = &clients[0];
         let read = first.read(&mut [0; 1]);

@@ -20,8 +20,8 @@ const MAX_HEADER_BYTES: usize = 3 + 11 + 4;
 /// Protocol control and user control messages are a few bytes long (§5.4, §7.1.7).
 const MAX_CONTROL_BYTES: u32 = 1024;
 
-/// Most peers use so many chunk streams or fewer; they are in the reader itself.
-const STREAMS_INLINE: usize = 6;
+/// So many chunk streams are in the reader itself: ffmpeg uses five to publish (2, 3, 4, 6 and 8), players fewer.
+const STREAMS_INLINE: usize = 5;
 
 /// What one peer may use up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
