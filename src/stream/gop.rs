@@ -55,8 +55,12 @@ impl CurrentGop {
         self.frames = Vec::new();
     }
 
-    /// No log has them any more: these are what the last one had.
+    /// No log has them any more: these are what the last one had. If it had none, nobody may start before the next
+    /// keyframe.
     pub fn take_back(&mut self, frames: Vec<Frame>) {
+        if frames.is_empty() {
+            self.clear();
+        }
         self.frames = frames;
     }
 }
@@ -107,6 +111,30 @@ mod tests {
                 assert_eq!(begin(&mut read_back.origin, asked), expected, "{asked:?} after {viewed_as:?}");
             }
         }
+    }
+
+    #[test]
+    fn what_a_log_had_lost_is_not_begun_with_after_it() {
+        // In chunks of one byte the log is over the limit and lets the keyframe go; the frames themselves are not.
+        static BIG_PICTURE: [u8; 4_000] = {
+            let mut picture = [0; 4_000];
+            (picture[0], picture[1]) = (0x27, 1);
+            picture
+        };
+        let (bytewise, other) = (Format::Rtmp { chunk_bytes: 1 }, Format::Rtmp { chunk_bytes: 50 });
+        let mut bench = Bench::new(bytewise, Settings { feed_max_bytes: 12 << 10, ..Settings::default() });
+        bench.publish();
+        bench.send(0, &[VIDEO_HEADER, KEY]);
+        assert!(!begin(&mut bench.origin, other).is_empty());
+        bench.send_at(&[40, 80], &BIG_PICTURE);
+        bench.send(120, &[PICTURE]);
+        assert!(bench.origin.gop.start().is_some());
+        assert!(begin(&mut bench.origin, other).is_empty(), "no keyframe");
+        bench.origin.unsubscribe(bytewise, 0, bench.feed.sub, 0);
+        bench.send(160, &[PICTURE]);
+        assert!(begin(&mut bench.origin, other).is_empty(), "nor a picture without one");
+        bench.send(200, &[KEY]);
+        assert!(!begin(&mut bench.origin, other).is_empty());
     }
 
     #[test]

@@ -11,7 +11,7 @@
 //! | [`origin`] | a stream on the shard that owns it: publisher, prelude, outputs |
 //! | [`timeline`] | raw timestamps → the stream's time |
 //! | [`metadata`], [`prelude`] | what a decoder must know first |
-//! | [`gop`] | the current GOP as frames |
+//! | [`gop`] | the current GOP as frames, while no log has it |
 //! | [`output`] | one format on the owner: encoder, open block, subscribers |
 //! | [`encode`] | frames → bytes of a format |
 //! | [`block`], [`log`] | sealed bytes; recent blocks by offset |

@@ -92,7 +92,7 @@ impl Output {
 
     /// Fetches ahead what a frame's coming, and the sealing of a block, touch beside the output itself.
     pub(super) fn fetch_parts<W: Wire>(&self) {
-        self.open.fetch_end::<W>();
+        self.open.fetch_tail::<W>();
         W::fetch(&*self.open_prelude);
         self.log.fetch_ends::<W>();
         W::fetch(&self.subscribers[..]);

@@ -149,10 +149,13 @@ impl OpenBlock {
         self.units.push(Unit { end: self.bytes.len() as u32, time, kind, key, counters });
     }
 
-    /// Fetches ahead where the next units will go.
-    pub(in crate::stream) fn fetch_end<W: Wire>(&self) {
-        W::fetch(self.bytes.as_slice());
-        W::fetch(self.units.as_slice());
+    /// Fetches ahead what came last, which the next unit goes behind. Not all there is: that may be a second of a fast
+    /// stream.
+    pub(in crate::stream) fn fetch_tail<W: Wire>(&self) {
+        const TAIL_BYTES: usize = 1 << 10;
+        const TAIL_UNITS: usize = 4;
+        W::fetch(&self.bytes[self.bytes.len().saturating_sub(TAIL_BYTES)..]);
+        W::fetch(&self.units[self.units.len().saturating_sub(TAIL_UNITS)..]);
     }
 
     /// Takes out what there is, in no more memory than it needs, and begins anew.
