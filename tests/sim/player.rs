@@ -16,19 +16,30 @@ pub(crate) struct Ledger {
     pub(crate) sessions: Vec<Vec<Fact>>,
     /// The place of each session in its stream's order, once known.
     pub(crate) order: Vec<Option<u32>>,
-    pub(crate) orders: u32,
+    /// When each place was taken, in ms.
+    granted_ms: Vec<u64>,
     pub(crate) claims: Vec<Claim>,
 }
 
 impl Ledger {
     /// A session has its place in the order; whether that is news.
-    pub(crate) fn granted(&mut self, nonce: u32) -> bool {
+    pub(crate) fn granted(&mut self, nonce: u32, now_ms: u64) -> bool {
         let news = self.order[nonce as usize].is_none();
         if news {
-            self.order[nonce as usize] = Some(self.orders);
-            self.orders += 1;
+            self.order[nonce as usize] = Some(self.orders());
+            self.granted_ms.push(now_ms);
         }
         news
+    }
+
+    /// How many sessions have their place.
+    pub(crate) fn orders(&self) -> u32 {
+        self.granted_ms.len() as u32
+    }
+
+    /// How many had it before a time.
+    pub(crate) fn orders_before(&self, ms: u64) -> u32 {
+        self.granted_ms.partition_point(|&granted_ms| granted_ms < ms) as u32
     }
 }
 
@@ -76,7 +87,7 @@ pub(crate) struct Player {
     pub(crate) ended: bool,
     /// Whether the file header of its FLV body names audio and video, once it came.
     header: Option<[bool; 2]>,
-    /// The place in the order of what was published last when it came.
+    /// The place in the order of what its shard had heard of for sure when it came.
     pub(crate) joined: u32,
     /// It gets nothing of sessions before this place in the order.
     pub(crate) oldest: u32,
@@ -172,7 +183,7 @@ impl Player {
         let who = self.number;
         let Glance { ledger, jumps, now_ms } = glance;
         let (jumps, now_ms) = (*jumps, *now_ms);
-        ledger.granted(nonce);
+        ledger.granted(nonce, now_ms);
         let order = ledger.order[nonce as usize];
         assert!(order >= Some(self.oldest), "no-older-epoch: viewer {who} came after {nonce} and got {seq}");
         let fact = ledger.sessions[nonce as usize][seq as usize];

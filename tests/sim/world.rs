@@ -73,7 +73,9 @@ pub(crate) struct World {
     streams: Vec<Stream>,
     sessions: Vec<Session>,
     watchers: Vec<Watcher>,
+    /// Longest a post takes, now and at any time of the run.
     delay_ms: u64,
+    worst_delay_ms: u64,
     stalls: Stalls,
     chaos_ms: u64,
     calm: bool,

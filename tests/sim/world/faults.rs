@@ -42,6 +42,11 @@ impl World {
         trace!(self.now, "shard {shard} stalls for {lasts_ms} ms");
     }
 
+    /// What was posted so long ago has arrived; also of what was sent before the trouble was over.
+    pub(super) fn post_takes_ms(&self) -> u64 {
+        self.worst_delay_ms + 2 * self.stalls.worst_ms + 100
+    }
+
     pub(super) fn end_faults(&mut self) {
         self.delay_ms = self.delay_ms.min(5);
         self.network.recover(self.now + 50);

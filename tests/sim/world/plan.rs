@@ -92,6 +92,7 @@ impl World {
             sessions: Vec::new(),
             watchers: Vec::new(),
             delay_ms,
+            worst_delay_ms: delay_ms,
             stalls,
             chaos_ms: cut.chaos_ms.unwrap_or(chaos_ms),
             calm: false,

@@ -149,19 +149,19 @@ impl World {
     }
 
     fn note_publishers(&mut self, owner: usize) {
+        let takes_ms = self.post_takes_ms();
         for (n, stream) in self.streams.iter_mut().enumerate().filter(|(_, s)| s.owner == owner) {
             let Some(owned) = self.shards[owner].hub.origin(&stream.key) else { continue };
             let mut subscribers = owned.outputs().iter().flat_map(|output| &output.subscribers);
             stream.lagged |= stream.fat && subscribers.any(|subscriber| subscriber.lagging);
             let publisher = owned.publisher();
             let Some(nonce) = publisher.map(|publisher| publisher.client as u32) else { continue };
-            if !stream.ledger.granted(nonce) {
+            if !stream.ledger.granted(nonce, self.now) {
                 continue;
             }
             // Who has surely subscribed by now and got nothing yet waits for this one.
-            let surely_ms = self.delay_ms + 2 * self.stalls.worst_ms + 100;
             let waiting = self.watchers.iter_mut().filter(|w| w.stream == n && w.id.is_some() && !w.gone);
-            for watcher in waiting.filter(|w| w.joined_ms + surely_ms < self.now && w.player.frames == 0) {
+            for watcher in waiting.filter(|w| w.joined_ms + takes_ms < self.now && w.player.frames == 0) {
                 watcher.waits_for = Some(nonce);
             }
         }

@@ -113,15 +113,16 @@ impl World {
     }
 
     fn join(&mut self, n: usize) {
+        let heard_ms = self.now.saturating_sub(self.post_takes_ms());
         let watcher = &mut self.watchers[n];
         let stream = &self.streams[watcher.stream];
-        watcher.player.joined = stream.ledger.orders.saturating_sub(1);
+        watcher.player.joined = stream.ledger.orders_before(heard_ms).saturating_sub(1);
         // Who subscribes anew hears of the publish in force now, or of a later one.
         let is_it = |feed: &Feed<SimWire>| feed.format() == watcher.format && *feed.key() == stream.key;
         if !self.shards[watcher.shard].hub.feeds().any(is_it) {
             let owner = &self.shards[stream.owner].hub;
             let live = owner.origin(&stream.key).is_some_and(|stream| stream.publisher().is_some());
-            watcher.player.oldest = stream.ledger.orders - u32::from(live);
+            watcher.player.oldest = stream.ledger.orders() - u32::from(live);
         }
         let (settings, wire) = (&self.vhosts[stream.vhost].settings, watcher.wire.clone());
         let shard = &mut self.shards[watcher.shard];
