@@ -1,5 +1,5 @@
-//! Goal: a shard that stands still for 2 s costs streams of other shards nothing; its own viewers get all their
-//! frames, late; the API answers meanwhile and names it.
+//! Goal: a shard that stands still for 2 s costs streams of other shards nothing; its own viewers, and those of the
+//! streams it owns wherever they are, get all their frames, late; the API answers meanwhile and names it.
 //! Method: a server built with `--features fault-injection`, of which a client stalls the shard that it is on.
 
 use super::peers::{ask, dial};
@@ -28,10 +28,14 @@ const STEP_MS: u32 = 60;
 #[test]
 fn a_peer_shard_stalls_for_2_s() {
     let server = Server::with_shards(SHARDS);
-    let owned =
-        |name: &String| shards::owner::owner_of(&post::key(DEFAULT_VHOST, "live", name), SHARDS).0 != STALLED;
-    let name = (0..).map(|n| format!("neighbour{n}")).find(owned).expect("a name");
+    let stalls =
+        |name: &String| shards::owner::owner_of(&post::key(DEFAULT_VHOST, "live", name), SHARDS).0 == STALLED;
+    let names = || (0..).map(|n| format!("neighbour{n}"));
+    let name = names().find(|name| !stalls(name)).expect("a name");
     let neighbour = Neighbour::start_where(&server, &name, |shard| shard != STALLED);
+    // Its encoder and its player are on the other shard, but it is owned by the one that will stall.
+    let orphan =
+        Neighbour::start_where(&server, &names().find(stalls).expect("a name"), |shard| shard != STALLED);
     let before = Memory::of(&server);
     // The same stream has a viewer on the shard that will stall.
     let victim = Player::start_where(&server, &name, |shard| shard == STALLED);
@@ -72,6 +76,10 @@ fn a_peer_shard_stalls_for_2_s() {
     let verdict = neighbour.verdict(&server);
     eprintln!("{verdict:?}");
     assert!(verdict.longest_gap < LONGEST_GAP / 2, "{verdict:?}");
+    let verdict = orphan.complete(&server);
+    eprintln!("of a stream that the stalled shard owns: {verdict:?}");
+    let stalled = STALL - Duration::from_millis(300)..STALL + Duration::from_millis(700);
+    assert!(stalled.contains(&verdict.longest_gap), "{verdict:?}");
     let came = victim.rest();
     let gap = longest_gap(&came);
     assert!(gap > STALL - Duration::from_millis(300), "the stall was one: {gap:?}");
