@@ -38,7 +38,8 @@ compare 350ms a-late srs-shard-350ms limit:350ms --few 100
 compare e-a e-a-flv srs-shard-default srs-shard-default --other-scenario benches/scenarios/a-late.toml
 compare e-d e-d-flv srs-shard-default srs-shard-default --other-scenario benches/scenarios/d-2mbit.toml
 # Shards.
-compare 2-shards a-unpinned srs-shard-2-shards srs-shard-1-shard
+compare 2-shards a-late srs-shard-2-shards srs-shard-default
+compare 2-cores a-unpinned srs-shard-2-cores srs-shard-1-shard
 # Other servers, as far as they are here: on PATH, node-media-server in NODE_PATH.
 for other in srs:srs zlmediakit:MediaServer xiu:xiu node-media-server:node; do
     command -v "${other#*:}" >/dev/null || continue

@@ -4,8 +4,6 @@ use super::bits::{Reader, Short};
 use super::message::{Kind, Message, WireTime};
 use bytes::Bytes;
 
-/// Length of the file header and the `PreviousTagSize0` behind it.
-pub const FILE_HEADER_BYTES: usize = 13;
 /// Length of a tag's header.
 pub const TAG_HEADER_BYTES: usize = 11;
 /// The tag's size again, behind it (FLV 10.1 §E.3).
@@ -27,7 +25,7 @@ pub fn write_tag(kind: Kind, time: WireTime, body: &[u8], out: &mut Vec<u8>) {
     }
     let [ms_31_24, ms_23_16, ms_15_8, ms_7_0] = time.0.to_be_bytes();
     let [_, size_23_16, size_15_8, size_7_0] = (body.len() as u32).to_be_bytes();
-    out.reserve(TAG_HEADER_BYTES + body.len() + 4);
+    out.reserve(TAG_HEADER_BYTES + body.len() + TAG_SIZE_BYTES);
     out.extend_from_slice(&[kind.type_id(), size_23_16, size_15_8, size_7_0]);
     out.extend_from_slice(&[ms_23_16, ms_15_8, ms_7_0, ms_31_24, 0, 0, 0]);
     out.extend_from_slice(body);
@@ -184,7 +182,7 @@ impl FlvReader {
         if !(9..=MAX_HEADER_BYTES).contains(&length) {
             return Err(FlvError::HeaderLength(length));
         }
-        let whole = length as usize + 4;
+        let whole = length as usize + TAG_SIZE_BYTES;
         if bytes.len() < whole {
             return Ok(None);
         }
