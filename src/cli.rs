@@ -2,10 +2,11 @@
 
 use crate::SIGNATURE;
 use crate::VERSION;
+use crate::config::import::import;
 use crate::config::schema::MAX_CORES;
-use crate::config::{Config, ConfigErrors, LogLevel};
-use clap::{ArgAction, Parser};
-use std::path::PathBuf;
+use crate::config::{Config, ConfigErrors, LogLevel, Overrides, Source};
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Why the process ended, for scripts and service managers.
@@ -45,6 +46,8 @@ impl From<Exit> for ExitCode {
     name = "srs-shard",
     disable_help_flag = true,
     disable_version_flag = true,
+    disable_help_subcommand = true,
+    args_conflicts_with_subcommands = true,
     after_help = "\
 Signals: SIGINT, SIGTERM stop at once; SIGQUIT lets clients finish; SIGUSR1 opens the log anew.
 RUST_LOG (for instance srs_shard::rtmp=debug) overrides the log level, in Rust's words.
@@ -59,6 +62,14 @@ pub struct Cli {
     /// Check the configuration, print all that is wrong, and exit with 0 or 1
     #[arg(short = 't', long = "test")]
     pub test: bool,
+
+    /// Print every value in force, as a configuration file, and who said it; exit with 0 or 1
+    #[arg(long)]
+    pub print_config: bool,
+
+    /// No file: the defaults, a default vhost, and SRS's environment variables
+    #[arg(short = 'e', long, conflicts_with = "config")]
+    pub env: bool,
 
     /// Number of executors, one per core [default: the cores that affinity and cgroup quota allow]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_CORES as i64))]
@@ -85,8 +96,23 @@ pub struct Cli {
     pub signature: bool,
 
     /// Print help
-    #[arg(short = 'h', long = "help", short_alias = '?', action = ArgAction::Help)]
+    #[arg(short = 'h', long = "help", short_alias = '?', action = ArgAction::Help, global = true)]
     help: Option<bool>,
+
+    /// Something else than to serve.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Something else than to serve.
+#[derive(Clone, Debug, PartialEq, Subcommand)]
+pub enum Command {
+    /// Print what an SRS configuration file is as TOML; what has no counterpart becomes a comment
+    Import {
+        /// An srs.conf of SRS 1 to 7
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
 }
 
 impl Cli {
@@ -99,33 +125,74 @@ impl Cli {
         }
     }
 
-    /// The configuration to run: the file, or the built-in one, and what the command line says over it.
-    pub fn configuration(&self) -> Result<Config, ConfigErrors> {
-        let mut config = match &self.config {
-            Some(path) => Config::load(path)?,
-            None => Config::demo()?,
+    /// What `import` prints, and what it has to say about it; or why it cannot.
+    pub fn import(file: &Path) -> Result<(String, String), String> {
+        let read = |path: &Path| Source::file(path).map_err(|errors| errors.to_string());
+        let source = read(file)?;
+        let folder = file.parent().unwrap_or(Path::new("."));
+        // SRS looks where it was started; beside the file is where they usually are.
+        let mut include = |name: &str| {
+            let beside = folder.join(name);
+            read(if beside.exists() { &beside } else { Path::new(name) })
+                .map(|source| source.text().to_owned())
         };
-        self.apply(&mut config);
-        Ok(config)
+        let imported =
+            import(source.name(), source.text(), &mut include).map_err(|error| error.to_string())?;
+        let told = format!(
+            "{}: {} directives are left out; they stand as comments",
+            source.name(),
+            imported.left_out
+        );
+        match Config::parse("what came of it", &imported.toml) {
+            Ok(_) => Ok((imported.toml, told)),
+            Err(errors) => Ok((imported.toml, format!("{told}\n{errors}"))),
+        }
     }
 
-    /// Puts what the command line says over a configuration; again after each reload.
-    pub fn apply(&self, config: &mut Config) {
-        config.cores = self.cores.or(config.cores);
-        config.pin &= !self.no_pin;
-        config.demo &= !self.no_demo;
-        config.srs_log_level = self.log_level.unwrap_or(config.srs_log_level);
+    /// Where the configuration is: the file, or what is built in.
+    pub fn source(&self) -> Result<Source, ConfigErrors> {
+        match &self.config {
+            Some(path) => Source::file(path),
+            None if self.env => Ok(Source::bare()),
+            None => Ok(Source::demo()),
+        }
     }
 
-    /// What `-t` has to say: the text for standard output, or the errors for standard error.
-    pub fn test_report(&self) -> Result<String, ConfigErrors> {
-        let config = self.configuration()?;
-        let file = match &self.config {
-            Some(path) => path.display().to_string(),
-            None => "the built-in configuration".to_owned(),
+    /// What is put over it: the environment's variables, and over these the flags.
+    pub fn overrides(&self, environment: impl IntoIterator<Item = (String, String)>) -> Overrides {
+        let mut overrides = Overrides::of_environment(environment);
+        if let Some(cores) = self.cores {
+            overrides.say("cores", &cores.to_string(), "--cores");
+        }
+        if self.no_pin {
+            overrides.say("pin", "off", "--no-pin");
+        }
+        if self.no_demo {
+            overrides.say("demo", "off", "--no-demo");
+        }
+        if let Some(level) = self.log_level.and_then(|level| level.to_possible_value()) {
+            overrides.say("srs_log_level", level.get_name(), "--log-level");
+        }
+        overrides
+    }
+
+    /// What `-t` or `--print-config` have to say, if one was given: the text for standard output, or the errors for
+    /// standard error.
+    pub fn report(&self, overrides: &Overrides) -> Option<Result<String, ConfigErrors>> {
+        if !self.test && !self.print_config {
+            return None;
+        }
+        let report = |source: &Source| {
+            let config = source.config(overrides)?;
+            if self.print_config {
+                return source.in_force(overrides);
+            }
+            let name = source.name();
+            let warnings = overrides.warnings().into_iter().chain(config.warnings());
+            let warnings = warnings.map(|text| format!("{name}: warning: {text}\n"));
+            Ok(warnings.chain([format!("{name}: ok\n")]).collect())
         };
-        let warnings = config.warnings().into_iter().map(|text| format!("{file}: warning: {text}\n"));
-        Ok(warnings.chain([format!("{file}: ok\n")]).collect())
+        Some(self.source().and_then(|source| report(&source)))
     }
 }
 
@@ -161,24 +228,36 @@ mod tests {
         assert_eq!(cli(&[]).banner(), None);
     }
 
+    fn config_of(args: &[&str], variables: &[(&str, &str)]) -> Config {
+        let cli = cli(args);
+        let variables = variables.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        let config = cli.source().and_then(|source| source.config(&cli.overrides(variables)));
+        config.unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
     #[test]
     fn the_command_line_is_put_over_the_file() {
-        let config = cli(&["--cores", "8", "--no-pin", "--log-level", "warn"]).configuration();
-        let config = config.unwrap_or_else(|errors| panic!("{errors}"));
+        let config = config_of(&["--cores", "8", "--no-pin", "--log-level", "warn"], &[]);
         assert_eq!((config.cores, config.pin, config.demo), (Some(8), false, true));
         assert_eq!(config.srs_log_level, LogLevel::Warn);
-        let config = cli(&["--no-demo"]).configuration().unwrap_or_else(|errors| panic!("{errors}"));
+        let config = config_of(&["--no-demo"], &[]);
         assert_eq!((config.cores, config.pin, config.demo), (None, true, false));
-        let mut config = Config { cores: Some(3), pin: false, ..Config::default() };
-        cli(&[]).apply(&mut config);
-        assert_eq!((config.cores, config.pin, config.demo), (Some(3), false, false));
+        let variables = [("SRS_CORES", "3"), ("SRS_PIN", "off"), ("SRS_LISTEN", "1936")];
+        let config = config_of(&["-e", "--cores", "2"], &variables);
+        assert_eq!((config.cores, config.pin, config.demo), (Some(2), false, false));
+        assert_eq!((config.listen[0].port(), config.vhosts.len()), (1936, 1));
     }
 
     #[test]
     fn bad_arguments_are_usage_errors_with_the_allowed_range() {
-        for args in
-            [&["--cores", "0"][..], &["--cores", "257"], &["--log-level", "loud"], &["--nope"], &["x"]]
-        {
+        for args in [
+            &["--cores", "0"][..],
+            &["--cores", "257"],
+            &["--log-level", "loud"],
+            &["--nope"],
+            &["x"],
+            &["-e", "-c", "x"],
+        ] {
             let error = Cli::try_parse_from([&["srs-shard"], args].concat()).expect_err("bad arguments");
             assert_eq!(error.exit_code(), Exit::Usage as i32, "{args:?}");
         }
@@ -188,11 +267,15 @@ mod tests {
 
     #[test]
     fn a_test_reports_warnings_and_all_errors() {
+        let report_of = |args: &[&str]| {
+            let cli = cli(args);
+            cli.report(&cli.overrides([])).expect("a report is asked for")
+        };
         let path = std::env::temp_dir().join(format!("srs-shard-cli-{}.toml", std::process::id()));
         let file = path.display().to_string();
         let report = |text: &str| {
             std::fs::write(&path, text).expect("a temporary file");
-            cli(&["-t", "-c", &file]).test_report().map_err(|errors| errors.to_string())
+            report_of(&["-t", "-c", &file]).map_err(|errors| errors.to_string())
         };
         let good = report("[vhost.a]");
         let warned = report("");
@@ -202,7 +285,9 @@ mod tests {
         let warned = warned.expect("no error");
         assert!(warned.starts_with(&format!("{file}: warning: no vhost is enabled")), "{warned}");
         assert_eq!(bad.map_err(|text| text.lines().count()), Err(2));
-        let built_in = cli(&["-t"]).test_report();
-        assert_eq!(built_in.as_deref(), Ok("the built-in configuration: ok\n"));
+        assert_eq!(report_of(&["-t"]).as_deref(), Ok("conf/demo.toml (built in): ok\n"));
+        let in_force = report_of(&["--print-config", "--cores", "3"]).expect("good");
+        assert!(in_force.lines().any(|line| line.starts_with("cores = 3 ") && line.ends_with("# --cores")));
+        assert_eq!(cli(&[]).report(&Overrides::default()), None);
     }
 }

@@ -71,6 +71,8 @@ pub enum LogError {
 #[derive(Debug)]
 pub struct LogHandle {
     queue: Queue,
+    /// `RUST_LOG` says what is logged, whatever the configuration does.
+    is_overridden: bool,
 }
 
 impl LogHandle {
@@ -93,13 +95,21 @@ impl LogHandle {
         let colour = sink == Sink::Console && io::stderr().is_terminal();
         let queue = start_writer(Output::open(sink)?)?;
         let max = filter.as_ref().map_or(level, env_filter::Filter::filter);
+        let is_overridden = filter.is_some();
         let logger = Logger { queue: queue.clone(), filter, colour };
         log::set_boxed_logger(Box::new(logger)).map_err(|_| LogError::Twice)?;
         log::set_max_level(max);
         if let Some(error) = trouble {
             log::warn!("RUST_LOG is ignored: {error}");
         }
-        Ok(Self { queue })
+        Ok(Self { queue, is_overridden })
+    }
+
+    /// Another level from now on, unless `RUST_LOG` has a say.
+    pub fn set_level(&self, level: log::LevelFilter) {
+        if !self.is_overridden {
+            log::set_max_level(level);
+        }
     }
 
     /// Opens the file anew, after it was moved away by a log rotation.
@@ -510,7 +520,7 @@ mod tests {
         let (path, moved) = (directory.join("deep/srs.log"), directory.join("old.log"));
         let output = Output::open(Sink::File(path.clone())).expect("a file");
         let queue = start_writer(output).expect("a thread");
-        let handle = LogHandle { queue };
+        let handle = LogHandle { queue, is_overridden: false };
         handle.queue.push("before\n".to_owned());
         drain(&handle.queue);
         std::fs::rename(&path, &moved).expect("rename");

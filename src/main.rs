@@ -2,9 +2,10 @@
 
 use clap::Parser;
 use shards::master::Signals;
-use srs_shard::cli::{Cli, Exit};
+use srs_shard::cli::{Cli, Command, Exit};
 use srs_shard::config::schema::LogTank;
 use srs_shard::logging::{LogHandle, Sink};
+use srs_shard::server::reload::InForce;
 use srs_shard::server::start;
 use std::process::ExitCode;
 
@@ -15,20 +16,36 @@ fn main() -> ExitCode {
         println!("{banner}");
         return Exit::Success.into();
     }
-    if cli.test {
-        return match cli.test_report() {
-            Ok(report) => {
-                print!("{report}");
+    if let Some(Command::Import { file }) = &cli.command {
+        return match Cli::import(file) {
+            Ok((toml, told)) => {
+                print!("{toml}");
+                eprintln!("{told}");
                 Exit::Success.into()
             }
-            Err(errors) => {
-                eprintln!("{errors}");
+            Err(error) => {
+                eprintln!("{error}");
                 Exit::Config.into()
             }
         };
     }
-    let config = match cli.configuration() {
-        Ok(config) => config,
+    let environment = std::env::vars_os()
+        .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
+    let overrides = cli.overrides(environment);
+    match cli.report(&overrides) {
+        Some(Ok(report)) => {
+            print!("{report}");
+            return Exit::Success.into();
+        }
+        Some(Err(errors)) => {
+            eprintln!("{errors}");
+            return Exit::Config.into();
+        }
+        None => {}
+    }
+    let warnings = overrides.warnings();
+    let (config, in_force) = match InForce::load(&cli, overrides) {
+        Ok(loaded) => loaded,
         Err(errors) => {
             eprintln!("{errors}");
             return Exit::Config.into();
@@ -53,7 +70,8 @@ fn main() -> ExitCode {
             return Exit::Log.into();
         }
     };
-    let exit = start::serve(config, &signals, &log);
+    warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    let exit = start::serve(config, in_force, &signals, &log);
     log.flush();
     exit.into()
 }

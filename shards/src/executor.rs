@@ -16,6 +16,7 @@
 
 use crate::ask::{self, AskError, Reply};
 use crate::counters::{Counters, add};
+use crate::demand::{Demand, Gauge};
 use crate::helper::{Helpers, JobPanicked};
 use crate::mailbox::{Mail, Outboxes};
 use crate::master::Control;
@@ -92,6 +93,8 @@ pub trait Service: 'static {
     fn on_turn(&self, now: Instant) -> Next;
     /// The master asks for something.
     fn on_control(&self, control: Control);
+    /// There are more listeners than at the start; [`Ctx::take_listeners`] gives them out.
+    fn on_listeners(&self) {}
     /// The shard's life: it ends when this returns.
     fn serve(self: Rc<Self>) -> impl Future<Output = ()>;
 }
@@ -117,6 +120,7 @@ struct Shard<M> {
     queues: [TaskQueueHandle; 3],
     listeners: RefCell<Vec<(&'static str, Listener)>>,
     counters: Rc<Counters>,
+    gauge: Gauge,
     kicked: Cell<bool>,
     turn_waker: RefCell<Option<Waker>>,
     awake: Rc<Cell<u32>>,
@@ -227,6 +231,7 @@ async fn live<S: Service>(
         queues,
         listeners: RefCell::new(listeners),
         counters,
+        gauge: Gauge::of_this_thread(),
         kicked: Cell::new(false),
         turn_waker: RefCell::default(),
         awake: Rc::default(),
@@ -281,6 +286,13 @@ fn deliver<S: Service>(ctx: &Ctx<S::Msg>, mail: Mail<S::Msg>, service: &Rc<S>) {
         }
         Mail::Control(control) => {
             let _ = ctx.isolate("a control handler", || service.on_control(control));
+        }
+        Mail::Listen(bounds) => {
+            let counters = &ctx.0.counters;
+            let adopted =
+                bounds.into_iter().map(|bound| (bound.name, Listener::adopt(bound, Rc::clone(counters))));
+            ctx.0.listeners.borrow_mut().extend(adopted);
+            let _ = ctx.isolate("a control handler", || service.on_listeners());
         }
     }
 }
@@ -338,10 +350,10 @@ impl<M: Send + 'static> Ctx<M> {
         owner::owner_of(key, self.shards())
     }
 
-    /// CPU time that this shard's thread has used so far; the difference of two calls over the time between
-    /// them says how busy the shard was. A system call: for every 250 ms, not for every turn.
-    pub fn busy(&self) -> Duration {
-        crate::counters::thread_cpu()
+    /// CPU time that this shard's thread has used and waited for so far; the difference of two calls over the time
+    /// between them says how busy the shard was. A system call: for every 250 ms, not for every turn.
+    pub fn demand(&self) -> Demand {
+        self.0.gauge.read()
     }
 
     /// This shard's counters.

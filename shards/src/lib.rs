@@ -16,6 +16,7 @@
 //! | [`net`] | TCP connections: one reader, a sender that never waits, one parked writer |
 //! | [`crowd`] | many connections asked together, where each alone would wake the shard too often |
 //! | [`mod@file`] | reading files through the ring |
+//! | [`demand`] | how much of a core a shard uses, and would use |
 //! | [`helper`] | jobs that would block a shard |
 //! | [`child`] | child processes that inherit no socket |
 //! | [`counters`] | what the engine counts |
@@ -35,6 +36,7 @@ pub mod cgroup;
 pub mod child;
 pub mod counters;
 pub mod crowd;
+pub mod demand;
 pub mod executor;
 pub mod file;
 pub mod helper;

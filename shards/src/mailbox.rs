@@ -5,6 +5,7 @@
 //! gathered. Order holds between two shards; nothing is promised across pairs.
 
 use crate::ShardId;
+use crate::listen::Bound;
 use crate::master::Control;
 use std::cell::{Cell, RefCell};
 
@@ -16,8 +17,13 @@ pub const INBOX_ITEMS: usize = 4096;
 
 /// What lies in an inbox.
 pub(crate) enum Mail<M> {
-    Posts { from: ShardId, posts: Vec<M> },
+    Posts {
+        from: ShardId,
+        posts: Vec<M>,
+    },
     Control(Control),
+    /// More sockets to listen on.
+    Listen(Vec<Bound>),
 }
 
 /// The outboxes of one shard, one per peer.

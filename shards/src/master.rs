@@ -3,11 +3,12 @@
 use crate::ShardId;
 use crate::executor::{self, Ctx, Seat, Service};
 use crate::helper::Helpers;
-use crate::listen::{self, ListenError, Port};
+use crate::listen::{self, Bound, ListenError, Port};
 use crate::mailbox::{INBOX_ITEMS, Mail};
 use crate::nudge;
 use crate::placement::Plan;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,8 +61,10 @@ pub enum Ended {
 pub struct Running {
     shards: Vec<(ShardId, glommio::ExecutorJoinHandle<()>)>,
     control: Arc<dyn Fn(Control) + Send + Sync>,
+    /// Gives each shard its sockets.
+    hand_out: Box<dyn Fn(Vec<Vec<Bound>>) + Send + Sync>,
     alive: Arc<()>,
-    ports: Vec<(&'static str, std::net::SocketAddr)>,
+    ports: Vec<(&'static str, SocketAddr)>,
 }
 
 /// Binds the ports, starts a shard for each place of the plan, and listens once all are up.
@@ -101,7 +104,7 @@ where
         let Some(inbox) = receivers.pop() else { break };
         for bound in &bounds {
             let socket = bound.socket.try_clone().map_err(|e| failed(e.to_string()))?;
-            sockets.push(listen::Bound { name: bound.name, at: bound.at, socket });
+            sockets.push(Bound { name: bound.name, at: bound.at, socket });
         }
         let seat = Seat {
             me,
@@ -125,18 +128,24 @@ where
         let reason = "it panicked before it could serve".to_owned();
         return Err(StartError::Executor { shard: *dead, reason });
     }
-    sockets.iter().try_for_each(listen::Bound::listen)?;
+    sockets.iter().try_for_each(Bound::listen)?;
     drop(sockets);
     for _ in &shards {
         let _ = go.send(());
     }
+    let peers = inboxes.clone();
     let control = Arc::new(move |control| {
-        for inbox in &inboxes {
+        for inbox in &peers {
             // A shard that stands still with a full inbox must not hold up the others' control.
             let _ = inbox.send_timeout(Mail::Control(control), Duration::from_secs(1));
         }
     });
-    Ok(Running { shards, control, alive, ports: bound_ports })
+    let hand_out = Box::new(move |bounds: Vec<Vec<Bound>>| {
+        for (inbox, bounds) in inboxes.iter().zip(bounds) {
+            let _ = inbox.send_timeout(Mail::Listen(bounds), Duration::from_secs(1));
+        }
+    });
+    Ok(Running { shards, control, hand_out, alive, ports: bound_ports })
 }
 
 /// Who has come up: ends when every shard has said so, or has died.
@@ -157,6 +166,15 @@ impl Running {
         (self.control)(control);
     }
 
+    /// Listens on more ports; all of them, or none. The addresses, as bound.
+    pub fn listen(&self, ports: &[Port]) -> Result<Vec<(&'static str, SocketAddr)>, ListenError> {
+        let bounds = listen::bind(ports, self.shards.len() as u16)?;
+        bounds.iter().flatten().try_for_each(Bound::listen)?;
+        let at = bounds.first().map(|bounds| bounds.iter().map(|bound| (bound.name, bound.at)).collect());
+        (self.hand_out)(bounds);
+        Ok(at.unwrap_or_default())
+    }
+
     /// A handle that other threads may use to tell every shard.
     pub fn controller(&self) -> impl Fn(Control) + Send + Sync + use<> {
         let control = Arc::clone(&self.control);
@@ -164,7 +182,7 @@ impl Running {
     }
 
     /// The ports listened on, with the numbers the kernel chose.
-    pub fn ports(&self) -> &[(&'static str, std::net::SocketAddr)] {
+    pub fn ports(&self) -> &[(&'static str, SocketAddr)] {
         &self.ports
     }
 

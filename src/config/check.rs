@@ -6,7 +6,7 @@
 use super::load::{Notes, schema_keys};
 use super::mount::{Binding, Mount};
 use super::schema::{Config, DEFAULT_VHOST};
-use super::units::{MemoryLimit, show_size};
+use super::units::{MemoryLimit, quoted, show_size};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -24,12 +24,23 @@ pub struct ConfigErrors {
 /// One fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// Where; `None` if it concerns the file as such.
-    pub position: Option<Position>,
+    /// Where.
+    pub place: Place,
     /// The key's path, such as `vhost.__defaultVhost__.play.gop_cache`; empty if there is none.
     pub key: String,
     /// What is wrong.
     pub problem: Problem,
+}
+
+/// Where a fault is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// The file as such.
+    File,
+    /// A flag or an environment variable.
+    Outside(String),
+    /// Here in the file.
+    At(Position),
 }
 
 /// A place in the file; both count from 1, columns in characters.
@@ -91,9 +102,10 @@ impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, error) in self.errors.iter().enumerate() {
             let newline = if i == 0 { "" } else { "\n" };
-            write!(f, "{newline}{}", self.file)?;
-            if let Some(Position { line, column }) = error.position {
-                write!(f, ":{line}:{column}")?;
+            match &error.place {
+                Place::File => write!(f, "{newline}{}", self.file)?,
+                Place::Outside(by) => write!(f, "{newline}{by}")?,
+                Place::At(Position { line, column }) => write!(f, "{newline}{}:{line}:{column}", self.file)?,
             }
             if !error.key.is_empty() {
                 write!(f, ": {}", error.key)?;
@@ -177,7 +189,7 @@ const SRS_ONLY: &[&str] = &[
 
 /// What to say about an unknown key of a table whose keys are `known`.
 pub(super) fn hint(name: &str, known: &[&'static str]) -> Hint {
-    let tables: Vec<String> = schema_keys().iter().filter_map(|path| home_of(path, name)).collect();
+    let tables: Vec<String> = schema_keys().iter().filter_map(|key| home_of(&key.path, name)).collect();
     if !tables.is_empty() {
         return Hint::Elsewhere(tables);
     }
@@ -207,7 +219,7 @@ pub(super) fn rules(config: &Config, notes: &mut Notes) {
     listen_addresses_differ(config, notes);
     vhosts_differ(config, notes);
     mounts_differ(config, notes);
-    for (name, vhost) in &config.vhosts {
+    for (name, vhost) in config.vhosts.iter() {
         if let MemoryLimit::Bytes(limit) = config.feed_memory
             && vhost.play.feed_max_bytes > limit
         {
@@ -244,13 +256,23 @@ fn listen_addresses_differ(config: &Config, notes: &mut Notes) {
     }
 }
 
-/// Host names have no case, so such two would be one.
+/// Host names have no case, so such two would be one; and a name is one vhost's.
 fn vhosts_differ(config: &Config, notes: &mut Notes) {
     let mut taken: BTreeMap<String, &str> = BTreeMap::new();
     for name in config.vhosts.keys() {
         if let Some(other) = taken.insert(name.to_ascii_lowercase(), name) {
             let text = format!("vhost {other} is the same: names of hosts have no case");
             notes.conflict(&[&format!("vhost.{}", key_text(name))], text);
+        }
+    }
+    for (name, vhost) in config.vhosts.iter() {
+        for alias in &vhost.aliases {
+            if let Some(other) = taken.insert(alias.to_ascii_lowercase(), name) {
+                notes.conflict(
+                    &[&vhost_path(name, "aliases")],
+                    format!("\"{alias}\" is taken by vhost {other}"),
+                );
+            }
         }
     }
 }
@@ -290,7 +312,7 @@ pub(super) fn vhost_path(name: &str, key: &str) -> String {
 /// One part of a key's path, quoted where TOML wants that.
 pub(super) fn key_text(name: &str) -> String {
     let bare = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-    if bare { name.to_owned() } else { format!("{name:?}") }
+    if bare { name.to_owned() } else { quoted(name) }
 }
 
 /// The place of a byte of the file.
@@ -311,7 +333,7 @@ impl Config {
             warnings
                 .push(format!("no vhost is enabled: every client is refused; add [vhost.{DEFAULT_VHOST}]"));
         }
-        if self.demo && self.vhost(DEFAULT_VHOST).is_none() {
+        if self.demo && self.vhosts.resolve(DEFAULT_VHOST).is_none() {
             warnings.push(format!("demo needs an enabled [vhost.{DEFAULT_VHOST}]: there is no demo stream"));
         }
         if !self.http_server.enabled {

@@ -1,19 +1,30 @@
 //! The configuration: one TOML file with SRS's directive names, read whole, checked whole.
 //!
 //! [`schema`] holds the keys with their defaults and units, [`units`] and [`mount`] how single values are written,
-//! [`load`] reads a file against the schema, [`check`] is the errors, and the rules between keys. A file
-//! with faults yields all of them at once, each with its place. Plain data: no I/O besides reading the
-//! file. Spec: the directives of SRS 3.0's `full.conf`; keys that this version does not act on are errors.
+//! [`vhosts`] which vhost serves a name. [`source`] is where a configuration comes from, [`overrides`] what flags and the
+//! environment say over it; [`load`] reads both against the schema, [`check`] is the errors, and the rules between keys,
+//! [`reload`] what one changes against another; [`import`] makes one of an `srs.conf`. A file with faults yields all of
+//! them at once, each with its place. Plain data: no I/O besides reading the file. Spec: the directives of SRS
+//! 3.0's `full.conf`; keys that this version does not act on are errors.
 
 pub mod check;
+pub mod import;
 pub mod load;
 pub mod mount;
+pub mod overrides;
+pub mod reload;
 pub mod schema;
+pub mod source;
 pub mod units;
+pub mod vhosts;
 
-pub use check::{ConfigError, ConfigErrors, Position, Problem};
+pub use check::{ConfigError, ConfigErrors, Place, Position, Problem};
 pub use mount::{LiveFormat, Mount, MountError};
+pub use overrides::Overrides;
+pub use reload::{Change, Values};
 pub use schema::{
     Config, HttpApi, HttpRemux, HttpServer, LogLevel, LogTank, OnDuplicate, Play, Publish, TimeJitter, Vhost,
 };
+pub use source::Source;
 pub use units::{ListenAddr, MemoryLimit};
+pub use vhosts::Vhosts;

@@ -5,7 +5,7 @@
 //! to that host. The default vhost takes any host that is not a vhost of its own, so for it `[vhost]` binds nothing.
 
 use super::schema::DEFAULT_VHOST;
-use super::units::{MAX_TEXT_BYTES, Unit};
+use super::units::{MAX_TEXT_BYTES, Unit, quoted};
 use std::fmt;
 use toml::de::DeValue;
 
@@ -257,6 +257,10 @@ struct MountTemplate;
 
 impl Unit for MountTemplate {
     type Value = Mount;
+
+    fn show(&self, value: &Mount) -> String {
+        quoted(&value.to_string())
+    }
 
     fn allowed(&self) -> String {
         "a template like \"[vhost]/[app]/[stream].flv\"".to_owned()

@@ -9,10 +9,10 @@
 use super::load::{Reader, Section};
 use super::mount::{LiveFormat, Mount, mount};
 use super::units::{
-    ListenAddr, MemoryLimit, duration, integer, listen_addr, memory_limit, millis, one_or_more, or_auto,
-    path, seconds, size, switch, word,
+    ListenAddr, MemoryLimit, any_number_of, duration, integer, listen_addr, memory_limit, millis,
+    one_or_more, or_auto, path, seconds, size, switch, text, word,
 };
-use std::collections::BTreeMap;
+use super::vhosts::Vhosts;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -32,11 +32,45 @@ pub const DEFAULT_SEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// `out_ack_size`, unless it is configured.
 pub const DEFAULT_OUT_ACK_SIZE: u32 = 2_500_000;
 
+/// When a changed value takes effect, once a reload hands it out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reload {
+    /// At once.
+    AtOnce,
+    /// For clients that come from then on.
+    NextClient,
+    /// With each stream's next publish.
+    NextPublish,
+    /// After a restart only.
+    Restart,
+}
+use Reload::{AtOnce, NextClient, NextPublish, Restart};
+
+impl Reload {
+    /// In words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AtOnce => "at once",
+            NextClient => "next client",
+            NextPublish => "next publish",
+            Restart => "restart",
+        }
+    }
+}
+
 const ZERO: Duration = Duration::ZERO;
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
+
+/// What vhosts may be called, in words.
+const VHOST_NAMES: &str = "a name of 1 to 255 printable bytes without '/' or '?'";
+
+fn is_vhost_name(name: &str) -> bool {
+    let printable = !name.contains(|c: char| c.is_whitespace() || c.is_control() || "/?".contains(c));
+    (1..=255).contains(&name.len()) && printable
+}
 
 /// The whole configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,30 +111,30 @@ pub struct Config {
     pub http_api: HttpApi,
     /// `[http_server]`: live streams and files over HTTP.
     pub http_server: HttpServer,
+    /// `[vhost_defaults]`: what holds in vhosts that don't say it themselves; it has all keys of a vhost.
+    pub vhost_defaults: Vhost,
     /// `[vhost."name"]`: virtual hosts. Without any, every publish and play is refused, as in SRS.
-    pub vhosts: BTreeMap<String, Vhost>,
+    pub vhosts: Vhosts,
 }
 
 impl Section for Config {
     fn read(r: &mut Reader<'_, '_>) -> Self {
         use {LogLevel as Level, LogTank as Tank};
         Self {
-            listen: r.key("listen", one_or_more(listen_addr()), vec![ListenAddr::Port(1935)]),
-            max_connections: r.key("max_connections", or_auto(integer(1..=10_000_000)), None),
-            chunk_size: r.key("chunk_size", integer(CHUNK_SIZES), DEFAULT_CHUNK_SIZE),
-            srs_log_tank: r.key("srs_log_tank", word(Tank::WORDS), Tank::Console),
-            srs_log_level: r.key("srs_log_level", word(Level::WORDS), Level::Trace),
-            srs_log_file: r.key("srs_log_file", path(), "./objs/srs.log".into()),
-            cores: r.key("cores", or_auto(integer(1..=MAX_CORES)), None),
-            pin: r.key("pin", switch(), true),
-            feed_memory: r.key("feed_memory", memory_limit(), MemoryLimit::Percent(25)),
-            demo: r.key("demo", switch(), false),
+            listen: r.key("listen", AtOnce, one_or_more(listen_addr()), vec![ListenAddr::Port(1935)]),
+            max_connections: r.key("max_connections", AtOnce, or_auto(integer(1..=10_000_000)), None),
+            chunk_size: r.key("chunk_size", NextClient, integer(CHUNK_SIZES), DEFAULT_CHUNK_SIZE),
+            srs_log_tank: r.key("srs_log_tank", Restart, word(Tank::WORDS), Tank::Console),
+            srs_log_level: r.key("srs_log_level", AtOnce, word(Level::WORDS), Level::Trace),
+            srs_log_file: r.key("srs_log_file", Restart, path(), "./objs/srs.log".into()),
+            cores: r.key("cores", Restart, or_auto(integer(1..=MAX_CORES)), None),
+            pin: r.key("pin", Restart, switch(), true),
+            feed_memory: r.key("feed_memory", AtOnce, memory_limit(), MemoryLimit::Percent(25)),
+            demo: r.key("demo", Restart, switch(), false),
             http_api: r.section("http_api"),
             http_server: r.section("http_server"),
-            vhosts: r.named_sections("vhost", "a name of 1 to 255 printable bytes without '/' or '?'", |n| {
-                (1..=255).contains(&n.len())
-                    && !n.contains(|c: char| c.is_whitespace() || c.is_control() || "/?".contains(c))
-            }),
+            vhost_defaults: r.shared_section("vhost_defaults"),
+            vhosts: r.named_sections("vhost", "vhost_defaults", VHOST_NAMES, is_vhost_name).into(),
         }
     }
 }
@@ -122,10 +156,10 @@ pub struct HttpApi {
 impl Section for HttpApi {
     fn read(r: &mut Reader<'_, '_>) -> Self {
         Self {
-            enabled: r.key("enabled", switch(), false),
-            listen: r.key("listen", one_or_more(listen_addr()), vec![ListenAddr::Port(1985)]),
-            crossdomain: r.key("crossdomain", switch(), true),
-            string_ids: r.key("string_ids", switch(), false),
+            enabled: r.key("enabled", AtOnce, switch(), false),
+            listen: r.key("listen", AtOnce, one_or_more(listen_addr()), vec![ListenAddr::Port(1985)]),
+            crossdomain: r.key("crossdomain", AtOnce, switch(), true),
+            string_ids: r.key("string_ids", AtOnce, switch(), false),
         }
     }
 }
@@ -147,10 +181,10 @@ pub struct HttpServer {
 impl Section for HttpServer {
     fn read(r: &mut Reader<'_, '_>) -> Self {
         Self {
-            enabled: r.key("enabled", switch(), false),
-            listen: r.key("listen", one_or_more(listen_addr()), vec![ListenAddr::Port(8080)]),
-            dir: r.key("dir", path(), "./objs/nginx/html".into()),
-            crossdomain: r.key("crossdomain", switch(), true),
+            enabled: r.key("enabled", AtOnce, switch(), false),
+            listen: r.key("listen", AtOnce, one_or_more(listen_addr()), vec![ListenAddr::Port(8080)]),
+            dir: r.key("dir", AtOnce, path(), "./objs/nginx/html".into()),
+            crossdomain: r.key("crossdomain", AtOnce, switch(), true),
         }
     }
 }
@@ -159,10 +193,12 @@ impl Section for HttpServer {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Vhost {
     /// Whether it takes clients; a disabled one refuses them, also where there is a default vhost.
-    /// Default true. Reload: next client.
+    /// Its clients are closed. Default true. Reload: at once.
     pub enabled: bool,
+    /// Other names of it. Default none. Reload: next client.
+    pub aliases: Vec<String>,
     /// Whether each message goes out at once, audio alone too: the lowest latency, at the highest CPU per
-    /// viewer. Overrides `play.mw_latency`. Default false. Reload: next publish.
+    /// viewer. Overrides `play.mw_latency`. Default false. Reload: at once.
     pub min_latency: bool,
     /// Whether the kernel sends small writes at once instead of merging them (Nagle). Default false.
     /// Reload: next client.
@@ -190,12 +226,23 @@ impl Section for Vhost {
         // The range keeps both within 31 bits.
         let window_bytes = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
         Self {
-            enabled: r.key("enabled", switch(), true),
-            min_latency: r.key("min_latency", switch(), false),
-            tcp_nodelay: r.key("tcp_nodelay", switch(), false),
-            chunk_size: r.key("chunk_size", or_auto(integer(CHUNK_SIZES)), None),
-            in_ack_size: window_bytes(r.key("in_ack_size", window(), 0)),
-            out_ack_size: window_bytes(r.key("out_ack_size", window(), DEFAULT_OUT_ACK_SIZE.into())),
+            enabled: r.key("enabled", AtOnce, switch(), true),
+            aliases: r.key(
+                "aliases",
+                NextClient,
+                any_number_of(text(VHOST_NAMES, is_vhost_name)),
+                Vec::new(),
+            ),
+            min_latency: r.key("min_latency", AtOnce, switch(), false),
+            tcp_nodelay: r.key("tcp_nodelay", NextClient, switch(), false),
+            chunk_size: r.key("chunk_size", NextClient, or_auto(integer(CHUNK_SIZES)), None),
+            in_ack_size: window_bytes(r.key("in_ack_size", NextClient, window(), 0)),
+            out_ack_size: window_bytes(r.key(
+                "out_ack_size",
+                NextClient,
+                window(),
+                DEFAULT_OUT_ACK_SIZE.into(),
+            )),
             play: r.section("play"),
             publish: r.section("publish"),
             http_remux: r.section("http_remux"),
@@ -210,7 +257,7 @@ pub struct Play {
     /// by up to a GOP. Default true. Memory: none, the blocks are kept either way. Reload: next client.
     pub gop_cache: bool,
     /// The longest GOP that is kept for viewers to start with, and the longest one before it. Default
-    /// `"30s"`. Memory: up to twice that of each stream's bitrate. Reload: next publish.
+    /// `"30s"`. Memory: up to twice that of each stream's bitrate. Reload: at once.
     pub gop_cache_max: Duration,
     /// How far a viewer may fall behind live before it jumps to a keyframe; seconds, or with a unit.
     /// Default `"30s"`. Memory: that much of a stream's bitrate, once per stream and not per viewer.
@@ -231,30 +278,35 @@ pub struct Play {
     /// meanwhile goes out in one write. Default 0. Reload: at once.
     pub send_min_interval: Duration,
     /// Whether a sequence header that repeats the one before is left out. Default false.
-    /// Reload: next publish.
+    /// Reload: at once.
     pub reduce_sequence_header: bool,
     /// How long one message may take to be sent to a viewer before the viewer is closed. Default `"30s"`.
     /// Memory: up to that much of a stream's bitrate while a viewer is stuck. Reload: next client.
     pub send_timeout: Duration,
     /// What is kept of one stream at most, whatever the times above say. Default `"32MiB"`. Memory: that,
-    /// per stream, format and shard with viewers, within `feed_memory`. Reload: next publish.
+    /// per stream, format and shard with viewers, within `feed_memory`. Reload: at once.
     pub feed_max_bytes: u64,
 }
 
 impl Section for Play {
     fn read(r: &mut Reader<'_, '_>) -> Self {
         Self {
-            gop_cache: r.key("gop_cache", switch(), true),
-            gop_cache_max: r.key("gop_cache_max", duration(SECOND..=10 * MINUTE), 30 * SECOND),
-            queue_length: r.key("queue_length", seconds(SECOND..=10 * MINUTE), 30 * SECOND),
-            time_jitter: r.key("time_jitter", word(TimeJitter::WORDS), TimeJitter::Full),
-            atc: r.key("atc", switch(), false),
-            atc_auto: r.key("atc_auto", switch(), false),
-            mw_latency: r.key("mw_latency", or_auto(millis(ZERO..=10 * SECOND)), None),
-            send_min_interval: r.key("send_min_interval", millis(ZERO..=10 * SECOND), ZERO),
-            reduce_sequence_header: r.key("reduce_sequence_header", switch(), false),
-            send_timeout: r.key("send_timeout", duration(SECOND..=10 * MINUTE), DEFAULT_SEND_TIMEOUT),
-            feed_max_bytes: r.key("feed_max_bytes", size(64 << 10..=16 << 30), 32 << 20),
+            gop_cache: r.key("gop_cache", NextClient, switch(), true),
+            gop_cache_max: r.key("gop_cache_max", AtOnce, duration(SECOND..=10 * MINUTE), 30 * SECOND),
+            queue_length: r.key("queue_length", AtOnce, seconds(SECOND..=10 * MINUTE), 30 * SECOND),
+            time_jitter: r.key("time_jitter", NextPublish, word(TimeJitter::WORDS), TimeJitter::Full),
+            atc: r.key("atc", NextPublish, switch(), false),
+            atc_auto: r.key("atc_auto", NextPublish, switch(), false),
+            mw_latency: r.key("mw_latency", AtOnce, or_auto(millis(ZERO..=10 * SECOND)), None),
+            send_min_interval: r.key("send_min_interval", AtOnce, millis(ZERO..=10 * SECOND), ZERO),
+            reduce_sequence_header: r.key("reduce_sequence_header", AtOnce, switch(), false),
+            send_timeout: r.key(
+                "send_timeout",
+                NextClient,
+                duration(SECOND..=10 * MINUTE),
+                DEFAULT_SEND_TIMEOUT,
+            ),
+            feed_max_bytes: r.key("feed_max_bytes", AtOnce, size(64 << 10..=16 << 30), 32 << 20),
         }
     }
 }
@@ -278,10 +330,10 @@ pub struct Publish {
 impl Section for Publish {
     fn read(r: &mut Reader<'_, '_>) -> Self {
         Self {
-            firstpkt_timeout: r.key("firstpkt_timeout", millis(MILLISECOND..=HOUR), 20 * SECOND),
-            normal_timeout: r.key("normal_timeout", millis(MILLISECOND..=HOUR), 5 * SECOND),
-            stale_after: r.key("stale_after", duration(ZERO..=HOUR), 3 * SECOND),
-            on_duplicate: r.key("on_duplicate", word(OnDuplicate::WORDS), OnDuplicate::Refuse),
+            firstpkt_timeout: r.key("firstpkt_timeout", NextPublish, millis(MILLISECOND..=HOUR), 20 * SECOND),
+            normal_timeout: r.key("normal_timeout", NextPublish, millis(MILLISECOND..=HOUR), 5 * SECOND),
+            stale_after: r.key("stale_after", AtOnce, duration(ZERO..=HOUR), 3 * SECOND),
+            on_duplicate: r.key("on_duplicate", AtOnce, word(OnDuplicate::WORDS), OnDuplicate::Refuse),
         }
     }
 }
@@ -327,14 +379,14 @@ impl Section for HttpRemux {
     fn read(r: &mut Reader<'_, '_>) -> Self {
         let flv = Mount::parse("[vhost]/[app]/[stream].flv").ok();
         Self {
-            enabled: r.key("enabled", switch(), false),
-            fast_cache: r.key("fast_cache", seconds(ZERO..=MINUTE), ZERO),
-            mount: r.key("mount", one_or_more(mount()), flv.into_iter().collect()),
-            hold: r.key("hold", duration(ZERO..=HOUR), ZERO),
-            wait: r.key("wait", switch(), true),
-            has_audio: r.key("has_audio", switch(), true),
-            has_video: r.key("has_video", switch(), true),
-            guess_has_av: r.key("guess_has_av", switch(), true),
+            enabled: r.key("enabled", NextClient, switch(), false),
+            fast_cache: r.key("fast_cache", NextClient, seconds(ZERO..=MINUTE), ZERO),
+            mount: r.key("mount", NextClient, one_or_more(mount()), flv.into_iter().collect()),
+            hold: r.key("hold", AtOnce, duration(ZERO..=HOUR), ZERO),
+            wait: r.key("wait", NextClient, switch(), true),
+            has_audio: r.key("has_audio", NextClient, switch(), true),
+            has_video: r.key("has_video", NextClient, switch(), true),
+            guess_has_av: r.key("guess_has_av", NextClient, switch(), true),
         }
     }
 }
@@ -429,26 +481,6 @@ macro_rules! default_is_empty {
 default_is_empty!(Config, HttpApi, HttpServer, Vhost, Play, Publish, HttpRemux);
 
 impl Config {
-    /// The vhost that serves a name: the one of that name, else the default one; `None` if there is
-    /// neither, or if the one found is disabled (no client of it falls through to the default).
-    pub fn vhost(&self, name: &str) -> Option<&Vhost> {
-        self.resolve(name).map(|(_, vhost)| vhost)
-    }
-
-    /// As [`Config::vhost`], with the name under which its streams are registered: names without a table
-    /// of their own share the streams of [`DEFAULT_VHOST`], as in SRS.
-    pub fn resolve(&self, name: &str) -> Option<(&str, &Vhost)> {
-        self.named(name).or_else(|| self.named(DEFAULT_VHOST)).filter(|(_, vhost)| vhost.enabled)
-    }
-
-    /// The vhost of this very name, enabled or not. It is a host's name: upper and lower case are the same
-    /// (RFC 3986 §3.2.2).
-    pub fn named(&self, name: &str) -> Option<(&str, &Vhost)> {
-        let found = self.vhosts.get_key_value(name);
-        let found = found.or_else(|| self.vhosts.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)));
-        found.map(|(name, vhost)| (name.as_str(), vhost))
-    }
-
     /// The size of the RTMP chunks that we send to a vhost's clients, in bytes.
     pub fn chunk_size_of(&self, vhost: &Vhost) -> u32 {
         vhost.chunk_size.unwrap_or(self.chunk_size)
@@ -458,30 +490,6 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn with_vhosts(names: &[(&str, bool)]) -> Config {
-        let vhosts = names
-            .iter()
-            .map(|(name, enabled)| ((*name).to_owned(), Vhost { enabled: *enabled, ..Vhost::default() }));
-        Config { vhosts: vhosts.collect(), ..Config::default() }
-    }
-
-    #[test]
-    fn a_vhost_is_the_exact_one_else_the_default_else_none() {
-        let config = with_vhosts(&[("a.example", true), ("off.example", false), (DEFAULT_VHOST, true)]);
-        let name = |n| config.resolve(n).map(|(name, _)| name.to_owned());
-        assert_eq!(name("a.example").as_deref(), Some("a.example"));
-        assert_eq!(name("b.example").as_deref(), Some(DEFAULT_VHOST));
-        assert_eq!(name("").as_deref(), Some(DEFAULT_VHOST));
-        assert_eq!(name("A.example").as_deref(), Some("a.example"), "names of hosts have no case");
-        assert_eq!(name("off.example"), None, "a disabled vhost does not fall through");
-        assert_eq!(name("OFF.example"), None);
-        let config = with_vhosts(&[("a.example", true)]);
-        assert!(config.vhost("b.example").is_none());
-        let config = with_vhosts(&[("a.example", true), (DEFAULT_VHOST, false)]);
-        assert!(config.vhost("b.example").is_none());
-        assert!(config.vhost("a.example").is_some());
-    }
 
     #[test]
     fn defaults_are_srs_defaults() {

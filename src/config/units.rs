@@ -27,6 +27,16 @@ pub(super) trait Unit {
     /// The value, or `None` if it is not among the allowed ones.
     fn parse(&self, value: &DeValue<'_>) -> Option<Self::Value>;
 
+    /// A value as the file would have it.
+    fn show(&self, value: &Self::Value) -> String;
+
+    /// The value that a word on the command line or in the environment means; a list's items stand between blanks.
+    fn of_text(&self, text: &str) -> Option<Self::Value> {
+        let string = DeValue::String(text.into());
+        let literal = || self.parse(DeValue::parse(text).ok()?.get_ref());
+        self.parse(&string).or_else(literal)
+    }
+
     /// The mistake in a value that `parse` refuses, where more can be said than what is allowed.
     fn fault(&self, _value: &DeValue<'_>) -> Option<String> {
         None
@@ -117,6 +127,20 @@ pub fn show_size(bytes: u64) -> String {
     show(u128::from(bytes), &binary)
 }
 
+/// A TOML string (TOML 1.0, basic strings).
+pub(super) fn quoted(text: &str) -> String {
+    let mut string = "\"".to_owned();
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => string.extend(['\\', c]),
+            c if c.is_control() => string.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => string.push(c),
+        }
+    }
+    string.push('"');
+    string
+}
+
 /// Largest first, in nanoseconds.
 const DURATIONS: [(&str, u64); 5] =
     [("h", 3_600_000_000_000), ("m", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000)];
@@ -181,7 +205,7 @@ pub(super) fn switch() -> impl Unit<Value = bool> {
 }
 
 /// One of several words.
-pub(super) fn word<T: Copy>(words: &'static [(&'static str, T)]) -> impl Unit<Value = T> {
+pub(super) fn word<T: Copy + PartialEq>(words: &'static [(&'static str, T)]) -> impl Unit<Value = T> {
     Words { words, booleans: false }
 }
 
@@ -190,8 +214,17 @@ struct Words<T: 'static> {
     booleans: bool,
 }
 
-impl<T: Copy> Unit for Words<T> {
+impl<T: Copy + PartialEq> Unit for Words<T> {
     type Value = T;
+
+    fn show(&self, value: &T) -> String {
+        let word = self.words.iter().find(|(_, of)| of == value).map_or("", |(word, _)| word);
+        match word {
+            "on" if self.booleans => "true".to_owned(),
+            "off" if self.booleans => "false".to_owned(),
+            word => quoted(word),
+        }
+    }
 
     fn allowed(&self) -> String {
         let mut words: Vec<String> = self.words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
@@ -221,6 +254,10 @@ struct Integer(RangeInclusive<u32>);
 impl Unit for Integer {
     type Value = u32;
 
+    fn show(&self, value: &u32) -> String {
+        value.to_string()
+    }
+
     fn allowed(&self) -> String {
         format!("an integer from {} to {}", self.0.start(), self.0.end())
     }
@@ -239,6 +276,10 @@ struct Size(RangeInclusive<u64>);
 
 impl Unit for Size {
     type Value = u64;
+
+    fn show(&self, value: &u64) -> String {
+        quoted(&show_size(*value))
+    }
 
     fn allowed(&self) -> String {
         format!(
@@ -266,6 +307,13 @@ struct Memory(Size);
 
 impl Unit for Memory {
     type Value = MemoryLimit;
+
+    fn show(&self, value: &MemoryLimit) -> String {
+        match value {
+            MemoryLimit::Percent(percent) => quoted(&format!("{percent}%")),
+            MemoryLimit::Bytes(bytes) => self.0.show(bytes),
+        }
+    }
 
     fn allowed(&self) -> String {
         format!("a share of the memory from \"1%\" to \"90%\", or {}", self.0.allowed())
@@ -307,6 +355,10 @@ struct Time {
 impl Unit for Time {
     type Value = Duration;
 
+    fn show(&self, value: &Duration) -> String {
+        quoted(&show_duration(*value))
+    }
+
     fn allowed(&self) -> String {
         let (start, end) = (show_duration(*self.range.start()), show_duration(*self.range.end()));
         let bare = self.bare.map(|(name, _)| format!(", or a number of {name}")).unwrap_or_default();
@@ -334,6 +386,10 @@ struct OrAuto<U>(U);
 impl<U: Unit> Unit for OrAuto<U> {
     type Value = Option<U::Value>;
 
+    fn show(&self, value: &Self::Value) -> String {
+        value.as_ref().map_or_else(|| quoted("auto"), |value| self.0.show(value))
+    }
+
     fn allowed(&self) -> String {
         format!("\"auto\", or {}", self.0.allowed())
     }
@@ -348,44 +404,94 @@ impl<U: Unit> Unit for OrAuto<U> {
 
 /// One value, or a list of 1 to [`MAX_LIST`].
 pub(super) fn one_or_more<U: Unit>(unit: U) -> impl Unit<Value = Vec<U::Value>> {
-    OneOrMore(unit)
+    List { unit, least: 1 }
 }
 
-struct OneOrMore<U>(U);
+/// A list of up to [`MAX_LIST`], or one value.
+pub(super) fn any_number_of<U: Unit>(unit: U) -> impl Unit<Value = Vec<U::Value>> {
+    List { unit, least: 0 }
+}
 
-impl<U: Unit> Unit for OneOrMore<U> {
+struct List<U> {
+    unit: U,
+    least: usize,
+}
+
+impl<U> List<U> {
+    fn is_long_enough(&self, length: usize) -> bool {
+        (self.least..=MAX_LIST).contains(&length)
+    }
+}
+
+impl<U: Unit> Unit for List<U> {
     type Value = Vec<U::Value>;
 
+    fn show(&self, value: &Self::Value) -> String {
+        let items: Vec<String> = value.iter().map(|item| self.unit.show(item)).collect();
+        format!("[{}]", items.join(", "))
+    }
+
+    fn of_text(&self, text: &str) -> Option<Self::Value> {
+        let items: Option<Vec<_>> = text.split_whitespace().map(|item| self.unit.of_text(item)).collect();
+        items.filter(|items| self.is_long_enough(items.len()))
+    }
+
     fn allowed(&self) -> String {
-        format!("{}; or a list of 1 to {MAX_LIST} of them", self.0.allowed())
+        format!("{}; or a list of {} to {MAX_LIST} of them", self.unit.allowed(), self.least)
     }
 
     fn parse(&self, value: &DeValue<'_>) -> Option<Self::Value> {
         match value.as_array() {
-            Some(list) if (1..=MAX_LIST).contains(&list.len()) => {
-                list.iter().map(|item| self.0.parse(item.get_ref())).collect()
+            Some(list) if self.is_long_enough(list.len()) => {
+                list.iter().map(|item| self.unit.parse(item.get_ref())).collect()
             }
             Some(_) => None,
-            None => self.0.parse(value).map(|one| vec![one]),
+            None => self.unit.parse(value).map(|one| vec![one]),
         }
     }
 
     fn fault(&self, value: &DeValue<'_>) -> Option<String> {
-        self.0.fault(value)
+        self.unit.fault(value)
     }
 
     fn read(&self, value: &Spanned<DeValue<'_>>, bad: &mut Vec<Bad>) -> Option<Self::Value> {
         let parsed = self.parse(value.get_ref());
         if parsed.is_none() {
             let items = value.get_ref().as_array().into_iter().flatten();
-            let refused = items.filter(|item| self.0.parse(item.get_ref()).is_none());
+            let refused = items.filter(|item| self.unit.parse(item.get_ref()).is_none());
             let before = bad.len();
-            bad.extend(refused.map(|item| Bad::new(&self.0, item)));
+            bad.extend(refused.map(|item| Bad::new(&self.unit, item)));
             if bad.len() == before {
                 bad.push(Bad::new(self, value));
             }
         }
         parsed
+    }
+}
+
+/// A text that `good` accepts; `allowed` says what that is.
+pub(super) fn text(allowed: &'static str, good: fn(&str) -> bool) -> impl Unit<Value = String> {
+    Text { allowed, good }
+}
+
+struct Text {
+    allowed: &'static str,
+    good: fn(&str) -> bool,
+}
+
+impl Unit for Text {
+    type Value = String;
+
+    fn show(&self, value: &String) -> String {
+        quoted(value)
+    }
+
+    fn allowed(&self) -> String {
+        self.allowed.to_owned()
+    }
+
+    fn parse(&self, value: &DeValue<'_>) -> Option<String> {
+        value.as_str().filter(|text| (self.good)(text)).map(str::to_owned)
     }
 }
 
@@ -398,6 +504,13 @@ struct Listen;
 
 impl Unit for Listen {
     type Value = ListenAddr;
+
+    fn show(&self, value: &ListenAddr) -> String {
+        match value {
+            ListenAddr::Port(port) => port.to_string(),
+            ListenAddr::Addr(addr) => quoted(&addr.to_string()),
+        }
+    }
 
     fn allowed(&self) -> String {
         "1935, \"127.0.0.1:1935\" or \"[::1]:1935\" (a port alone: every address, IPv4 and IPv6)".to_owned()
@@ -429,6 +542,10 @@ struct FilePath;
 impl Unit for FilePath {
     type Value = PathBuf;
 
+    fn show(&self, value: &PathBuf) -> String {
+        quoted(&value.display().to_string())
+    }
+
     fn allowed(&self) -> String {
         format!("a path of 1 to {MAX_TEXT_BYTES} bytes, as a string")
     }
@@ -440,156 +557,4 @@ impl Unit for FilePath {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn read<U: Unit>(unit: &U, text: &str) -> Option<U::Value> {
-        unit.parse(DeValue::parse(text).expect("the test wrote TOML").get_ref())
-    }
-
-    fn hour() -> RangeInclusive<Duration> {
-        Duration::ZERO..=Duration::from_secs(3600)
-    }
-
-    #[test]
-    fn switches_are_booleans_or_srs_words() {
-        let cases = [("true", true), ("false", false), ("\"on\"", true), ("\"off\"", false)];
-        for (text, on) in cases {
-            assert_eq!(read(&switch(), text), Some(on), "{text}");
-        }
-        for text in ["1", "\"yes\"", "\"On\"", "\"\"", "[true]"] {
-            assert_eq!(read(&switch(), text), None, "{text}");
-        }
-        assert_eq!(switch().allowed(), "true, false, \"on\" or \"off\"");
-    }
-
-    #[test]
-    fn durations_carry_a_unit() {
-        let cases = [
-            ("\"500us\"", 500),
-            ("\"350ms\"", 350_000),
-            ("\"10s\"", 10_000_000),
-            ("\"1m\"", 60_000_000),
-            ("\"1h\"", 3_600_000_000),
-            ("\"9.9s\"", 9_900_000),
-            ("\" 10 s \"", 10_000_000),
-            ("\"0\"", 0),
-        ];
-        for (text, micros) in cases {
-            assert_eq!(read(&duration(hour()), text), Some(Duration::from_micros(micros)), "{text}");
-        }
-        for text in
-            ["10", "\"10\"", "\"ten s\"", "\"-1s\"", "\"1 s s\"", "\"1.s\"", "\".5s\"", "\"2h\"", "true"]
-        {
-            assert_eq!(read(&duration(hour()), text), None, "{text}");
-        }
-        let huge = format!("\"{}h\"", "9".repeat(60));
-        assert_eq!(read(&duration(hour()), &huge), None);
-    }
-
-    #[test]
-    fn bare_numbers_count_what_srs_counts() {
-        assert_eq!(read(&seconds(hour()), "30"), Some(Duration::from_secs(30)));
-        assert_eq!(read(&seconds(hour()), "0.5"), Some(Duration::from_millis(500)));
-        assert_eq!(read(&millis(hour()), "350"), Some(Duration::from_millis(350)));
-        assert_eq!(read(&millis(hour()), "10.5"), Some(Duration::from_micros(10_500)));
-        assert_eq!(read(&millis(hour()), "\"1s\""), Some(Duration::from_secs(1)));
-        for text in ["-1", "1e3", "nan", "inf", "9223372036854775807"] {
-            assert_eq!(read(&seconds(hour()), text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn sizes_tell_1000_from_1024() {
-        let cases = [
-            ("\"64KiB\"", 65_536),
-            ("\"1MiB\"", 1 << 20),
-            ("\"250kB\"", 250_000),
-            ("\"1.5MiB\"", 3 << 19),
-            ("\"2gb\"", 2_000_000_000),
-            ("2500000", 2_500_000),
-            ("0xFF", 255),
-            ("1_000", 1000),
-        ];
-        for (text, bytes) in cases {
-            assert_eq!(read(&size(0..=1 << 40), text), Some(bytes), "{text}");
-        }
-        for text in ["\"64\"", "\"64K\"", "\"0.3B\"", "1.5", "-1", "\"1PiB\"", "\"99999GiB\""] {
-            assert_eq!(read(&size(0..=1 << 40), text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn memory_is_a_share_or_a_size() {
-        assert_eq!(read(&memory_limit(), "\"25%\""), Some(MemoryLimit::Percent(25)));
-        assert_eq!(read(&memory_limit(), "\"2GiB\""), Some(MemoryLimit::Bytes(2 << 30)));
-        for text in ["\"0%\"", "\"91%\"", "\"2.5%\"", "\"%\"", "25", "\"-1%\""] {
-            assert_eq!(read(&memory_limit(), text), None, "{text}");
-        }
-        assert_eq!(MemoryLimit::Percent(25).bytes(8 << 30), (8 << 30) / 100 * 25);
-        assert_eq!(MemoryLimit::Bytes(7).bytes(8 << 30), 7);
-    }
-
-    #[test]
-    fn a_port_alone_is_both_families() {
-        for text in ["1935", "\"1935\""] {
-            let addr = read(&listen_addr(), text).expect(text);
-            assert_eq!(addr, ListenAddr::Port(1935));
-            let sockets: Vec<String> = addr.sockets().map(|s| s.to_string()).collect();
-            assert_eq!(sockets, ["0.0.0.0:1935", "[::]:1935"]);
-        }
-        for text in ["127.0.0.1:1935", "[::]:1935", "[::1]:0", "0.0.0.0:80"] {
-            let addr = read(&listen_addr(), &format!("\"{text}\"")).expect(text);
-            let sockets: Vec<String> = addr.sockets().map(|s| s.to_string()).collect();
-            assert_eq!(sockets, [text]);
-        }
-        let bad = ["65536", "-1", "\"\"", "\":1935\"", "\"localhost:1935\"", "\"127.0.0.1\"", "\"::1:1935\""];
-        for text in bad.into_iter().chain(["\"224.0.0.1:1935\"", "\"255.255.255.255:1\"", "19.35", "true"]) {
-            assert_eq!(read(&listen_addr(), text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_list_or_a_single_one() {
-        let ports = |text: &str| read(&one_or_more(listen_addr()), text).map(|l| l.len());
-        assert_eq!(ports("1935"), Some(1));
-        assert_eq!(ports("[1935]"), Some(1));
-        assert_eq!(ports("[1935, \"127.0.0.1:19350\"]"), Some(2));
-        assert_eq!(ports("[]"), None);
-        assert_eq!(ports(&format!("[{}]", "1,".repeat(MAX_LIST))), Some(MAX_LIST));
-        assert_eq!(ports(&format!("[{}]", "1,".repeat(MAX_LIST + 1))), None);
-    }
-
-    #[test]
-    fn a_list_names_each_of_its_bad_items() {
-        let text = "[1, true, 2, \"x\"]";
-        let value = DeValue::parse(text).expect("TOML");
-        let mut bad = Vec::new();
-        assert_eq!(one_or_more(listen_addr()).read(&value, &mut bad), None);
-        let found: Vec<&str> = bad.into_iter().map(|bad| &text[bad.span]).collect();
-        assert_eq!(found, ["true", "\"x\""]);
-    }
-
-    proptest! {
-        #[test]
-        fn a_shown_duration_reads_back(micros in 0..3_600_000_000u64) {
-            let time = Duration::from_micros(micros);
-            let text = format!("\"{}\"", show_duration(time));
-            prop_assert_eq!(read(&duration(hour()), &text), Some(time), "{}", text);
-        }
-
-        #[test]
-        fn a_shown_size_reads_back(bytes in 1..=u64::MAX) {
-            let text = format!("\"{}\"", show_size(bytes));
-            prop_assert_eq!(read(&size(0..=u64::MAX), &text), Some(bytes), "{}", text);
-        }
-
-        #[test]
-        fn no_text_makes_a_unit_panic(text in "\\PC{0,24}") {
-            let value = DeValue::String(text.as_str().into());
-            let _ = (size(0..=u64::MAX).parse(&value), duration(hour()).parse(&value));
-            let _ = (listen_addr().parse(&value), memory_limit().parse(&value));
-        }
-    }
-}
+mod tests;

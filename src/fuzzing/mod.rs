@@ -25,7 +25,7 @@ use std::fmt::Debug;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 20] = [
+pub const TARGETS: [Target; 21] = [
     ("aggregate", rtmp::aggregate),
     ("amf0", formats::amf0),
     ("chunk_reader", rtmp::chunk_reader),
@@ -45,6 +45,7 @@ pub const TARGETS: [Target; 20] = [
     ("mount", http::mount),
     ("rtmp_url", rtmp::url),
     ("session", session::session),
+    ("srs_conf", config::srs_conf),
     ("timeline", timeline::timeline),
 ];
 

@@ -34,7 +34,7 @@ impl Verdict {
 
 /// Publishes until the shard ends.
 pub async fn publish(shard: Rc<Shard>) {
-    let Some(vhost) = shard.process.vhost(DEFAULT_VHOST).cloned() else { return };
+    let Some(vhost) = shard.plan().vhost(DEFAULT_VHOST).cloned() else { return };
     let key = post::key(&vhost.name, NAME.0, NAME.1);
     loop {
         let verdict = Rc::new(Verdict::default());

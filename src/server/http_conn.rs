@@ -2,7 +2,8 @@
 
 use super::conn::{About, Conn};
 use super::messages::Msg;
-use super::process::{Process, VhostPlan};
+use super::plan::{Plan, VhostPlan};
+use super::process::Process;
 use super::shard::Shard;
 use crate::http::request::{CONTINUE, Error, Event, Method, Parser, Request};
 use crate::http::response::{
@@ -144,13 +145,14 @@ impl HttpConn<'_> {
 
     /// Answers a request.
     async fn answer(&mut self, request: &Request) -> Answered {
-        let config = &self.shard.process.config;
+        let plan = self.shard.plan();
+        let config = &plan.config;
         if self.api_port {
             let exchange = Exchange::of(request, config.http_api.crossdomain);
             return self.answer_api(request, exchange).await.into();
         }
         let exchange = Exchange::of(request, config.http_server.crossdomain);
-        let keep_alive = match route_media(request, config, &self.shard.process.mounts) {
+        let keep_alive = match route_media(request, config, &plan.mounts) {
             MediaRoute::Api => self.answer_api(request, exchange).await,
             _ if request.method == Method::Options && config.http_server.crossdomain => {
                 self.respond(&Response::empty(200), exchange).await
@@ -182,14 +184,15 @@ impl HttpConn<'_> {
         live: Option<LiveRequest>,
         exchange: Exchange,
     ) -> Answered {
-        let plan = live.as_ref().and_then(|live| self.shard.process.vhost(&live.vhost)).cloned();
+        let all = self.shard.plan();
+        let plan = live.as_ref().and_then(|live| all.vhost(&live.vhost)).cloned();
         let live = live.zip(plan).filter(|(_, plan)| plan.config.http_remux.enabled);
         if let Some((live, plan)) = &live
             && self.is_published(plan, live).await
         {
             return self.play(request, live, plan, exchange).await;
         }
-        let file = files::file_at(&self.shard.process.config.http_server.dir, &request.path);
+        let file = files::file_at(&all.config.http_server.dir, &request.path);
         if let Some(file) = file
             && let Some(kept) = self.answer_file(request, &file, exchange).await
         {
@@ -231,7 +234,7 @@ impl HttpConn<'_> {
         }
         if self.shard.hub.borrow().is_full() {
             let reason = CloseReason::MemoryBudget;
-            self.conn.note_detail(self.shard.process.feed_memory_reached());
+            self.conn.note_detail(self.shard.plan().feed_memory_reached());
             self.conn.note_reason(reason);
             let last = Exchange { keep_alive: false, ..exchange };
             let refused = Response::new(503, "text/plain; charset=utf-8", reason.as_str());
@@ -332,10 +335,10 @@ impl HttpConn<'_> {
     async fn answer_streams(&mut self, exchange: Exchange) -> bool {
         let wanted = Wanted { streams: true, clients: WantedClients::None };
         let answers = self.shard.ctx.ask_all(|reply| Msg::Snapshot(wanted, reply), ASK_LIMIT).await;
-        let process = Arc::clone(&self.shard.process);
+        let plan = self.shard.plan();
         let list = move || {
             let shards: Vec<_> = answers.into_iter().filter_map(|(_, answer)| Some(*answer.ok()?)).collect();
-            serde_json::to_vec(&page::live_streams(&process.config, &shards)).unwrap_or_default()
+            serde_json::to_vec(&page::live_streams(&plan.config, &shards)).unwrap_or_default()
         };
         let Ok(body) = self.shard.ctx.offload(list).await else {
             return self.respond(&Response::text(500), exchange).await;
@@ -352,8 +355,9 @@ impl HttpConn<'_> {
     // ---- the API ----
 
     async fn answer_api(&mut self, request: &Request, exchange: Exchange) -> bool {
-        let process = &self.shard.process;
-        let call = with_context(process, |context| api::route(request, self.conn.tcp().peer().ip(), context));
+        let (process, plan) = (&self.shard.process, self.shard.plan());
+        let call =
+            with_context(process, &plan, |context| api::route(request, self.conn.tcp().peer().ip(), context));
         let response = match call {
             ApiCall::Answer(response) => response,
             ApiCall::Snapshot(query) => self.ask(query).await,
@@ -365,7 +369,7 @@ impl HttpConn<'_> {
                     Ok(false) => KickOutcome::Unknown,
                     Err(_) => KickOutcome::Unanswered(to.0),
                 };
-                with_context(process, |context| api::kicked(&kick, context, outcome))
+                with_context(process, &plan, |context| api::kicked(&kick, context, outcome))
             }
         };
         self.respond(&response, exchange).await
@@ -381,12 +385,12 @@ impl HttpConn<'_> {
             }
             _ => ctx.ask_all(|reply| Msg::Snapshot(wanted, reply), ASK_LIMIT).await,
         };
-        let process = Arc::clone(&self.shard.process);
+        let (process, plan) = (Arc::clone(&self.shard.process), self.shard.plan());
         // On a helper thread: a page of 10,000 clients takes longer than a turn may.
         let finish = move || {
             let answers = answers.into_iter().map(|(shard, answer)| (shard.0, answer.map(|boxed| *boxed)));
             let answers = answers.collect();
-            with_context(&process, |context| api::finish(&query, context, answers))
+            with_context(&process, &plan, |context| api::finish(&query, context, answers))
         };
         let finished = ctx.offload(finish).await;
         finished.unwrap_or_else(|_| Response::text(500))
@@ -423,14 +427,14 @@ impl HttpConn<'_> {
 }
 
 /// Gives `f` what the API knows without asking.
-fn with_context<R>(process: &Process, f: impl FnOnce(&ApiContext<'_>) -> R) -> R {
+fn with_context<R>(process: &Process, plan: &Plan, f: impl FnOnce(&ApiContext<'_>) -> R) -> R {
     let system = process.system.read().unwrap_or_else(PoisonError::into_inner);
     f(&ApiContext {
         server_id: &process.server_id,
         service_id: &process.service_id,
-        crossdomain: process.config.http_api.crossdomain,
-        id_style: process.id_style(),
-        vhosts: &process.vhost_infos,
+        crossdomain: plan.config.http_api.crossdomain,
+        id_style: plan.id_style(),
+        vhosts: &plan.vhost_infos,
         process: &process.about,
         system: &system,
         now_ms: super::process::unix_time().as_millis() as u64,

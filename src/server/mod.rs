@@ -4,7 +4,9 @@
 //! | module | one idea |
 //! |---|---|
 //! | [`start`] | configuration → ports, plan, running shards; signals until the end |
-//! | [`process`] | what all shards share, read-only |
+//! | [`plan`] | what a configuration means, worked out once for all shards |
+//! | [`process`] | what all shards share |
+//! | [`reload`] | the configuration read again, and put in force on every shard |
 //! | [`messages`] | everything that crosses shards |
 //! | [`shard`] | one shard: accept, turns, sweeps |
 //! | [`signal`] | a flag that one task waits for |
@@ -18,7 +20,9 @@ pub mod conn;
 pub mod demo;
 pub mod http_conn;
 pub mod messages;
+pub mod plan;
 pub mod process;
+pub mod reload;
 pub mod rtmp_conn;
 pub mod shard;
 pub mod signal;

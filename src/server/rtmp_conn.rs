@@ -1,7 +1,7 @@
 //! RTMP's shell: reads into the session, does what its events ask for, sends what it answers.
 
 use super::conn::{About, Conn, Grant};
-use super::process::VhostPlan;
+use super::plan::VhostPlan;
 use super::shard::{Publishing, Shard};
 use crate::rtmp::command::Connect;
 use crate::rtmp::session::{
@@ -141,16 +141,17 @@ impl RtmpConn<'_> {
 
     fn connect(&mut self, request: ConnectRequest) {
         // As in SRS the vhost is not refused here, only when the stream is named.
-        let vhost = self.shard.process.vhost(&request.url.vhost);
+        let plan = self.shard.plan();
+        let vhost = plan.vhost(&request.url.vhost);
         let config = vhost.map(|vhost| &vhost.config);
         let defaults = Terms::default();
         let terms = Terms {
-            chunk_bytes: vhost.map_or(self.shard.process.config.chunk_size, |vhost| vhost.chunk_bytes),
+            chunk_bytes: vhost.map_or(plan.config.chunk_size, |vhost| vhost.chunk_bytes),
             out_ack_bytes: config.map_or(defaults.out_ack_bytes, |vhost| vhost.out_ack_size),
             in_ack_bytes: config.map_or(defaults.in_ack_bytes, |vhost| vhost.in_ack_size),
             server_ip: self.conn.tcp().local().ip().to_string(),
-            id: match self.shard.process.config.http_api.string_ids {
-                true => ConnectionId::Text(self.conn.id.to_text(self.shard.process.id_style())),
+            id: match plan.config.http_api.string_ids {
+                true => ConnectionId::Text(self.conn.id.to_text(plan.id_style())),
                 false => ConnectionId::Number(self.conn.id.0 as f64),
             },
         };
@@ -193,7 +194,7 @@ impl RtmpConn<'_> {
     fn play(&mut self, request: &PlayRequest) {
         let Some(vhost) = self.resolve(&request.name) else { return };
         if self.shard.hub.borrow().is_full() {
-            self.conn.note_detail(self.shard.process.feed_memory_reached());
+            self.conn.note_detail(self.shard.plan().feed_memory_reached());
             return self.refuse(CloseReason::MemoryBudget);
         }
         let format = Format::Rtmp { chunk_bytes: self.session.chunk_bytes() };
@@ -212,7 +213,7 @@ impl RtmpConn<'_> {
             crate::faults::in_connection(&name.stream);
             crate::faults::stall(&name.stream, self.shard.ctx.me().0);
         }
-        let vhost = self.shard.process.vhost(&name.vhost).cloned();
+        let vhost = self.shard.plan().vhost(&name.vhost).cloned();
         if vhost.is_none() {
             self.conn.note_detail(&name.vhost);
             self.refuse(CloseReason::VhostUnknown);

@@ -2,7 +2,8 @@
 
 use super::conn::{About, Conn, Grant, TUNING, summary};
 use super::messages::Msg;
-use super::process::{Process, VhostPlan};
+use super::plan::{Plan, VhostPlan};
+use super::process::Process;
 use super::signal::Signal;
 use super::{demo, http_conn, rtmp_conn, snapshot};
 use crate::logging::{Repeats, Throttle};
@@ -11,16 +12,17 @@ use crate::stats::reason::{CloseReason, Reason, Tally};
 use crate::stream::cadence::{AutoCadence, SAMPLE_MS};
 use crate::stream::encode::Format;
 use crate::stream::hub::{Event, Hub};
-use crate::stream::post::SourceId;
+use crate::stream::post::{self, SourceId};
 use crate::stream::viewer::Wanted;
 use crate::web::api::ids::ClientId;
+use shards::demand::Demand;
 use shards::{Awake, Class, Control, Ctx, Listener, Next, Service, ShardId, TcpConn, TcpTuning};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The names of the ports.
@@ -45,6 +47,8 @@ pub struct Shard {
     pub ctx: Ctx<Msg>,
     /// What all shards share.
     pub process: Arc<Process>,
+    /// What is in force here.
+    plan: RefCell<Arc<Plan>>,
     /// The stream core. Never borrowed over an `.await`.
     pub hub: RefCell<Hub<Rc<Conn>>>,
     /// Open connections.
@@ -56,7 +60,7 @@ pub struct Shard {
     cadence: RefCell<AutoCadence>,
     /// Thousandths of a core, in the last sample.
     pub busy_permille: Cell<u32>,
-    sampled: Cell<(u64, Duration)>,
+    sampled: Cell<(u64, Demand)>,
     swept_ms: Cell<u64>,
     rates_ms: Cell<u64>,
     next_conn: Cell<u64>,
@@ -113,16 +117,18 @@ impl Shard {
         let (me, shards) = (ctx.me().0, ctx.shards());
         let owner_of = move |key: &str| shards::owner::owner_of(key, shards).0;
         let mut hub = Hub::new(me, owner_of, ahash::RandomState::new());
-        hub.set_memory(process.feed_memory_bytes);
+        let plan = process.plan();
+        hub.set_memory(plan.feed_memory_bytes);
         Shard {
             process,
+            plan: RefCell::new(plan),
             hub: RefCell::new(hub),
             conns: RefCell::default(),
             sources: RefCell::default(),
             counters: RefCell::default(),
             cadence: RefCell::default(),
             busy_permille: Cell::new(0),
-            sampled: Cell::new((0, Duration::ZERO)),
+            sampled: Cell::default(),
             swept_ms: Cell::new(0),
             rates_ms: Cell::new(0),
             // As in SRS ids begin somewhere above 100.
@@ -137,6 +143,11 @@ impl Shard {
         }
     }
 
+    /// What is in force here.
+    pub fn plan(&self) -> Arc<Plan> {
+        Arc::clone(&self.plan.borrow())
+    }
+
     /// Milliseconds since the process started.
     pub fn now_ms(&self) -> u64 {
         self.process.started.elapsed().as_millis() as u64
@@ -149,9 +160,9 @@ impl Shard {
 
     /// Takes a connection in; None if the server is full.
     pub fn admit(self: &Rc<Self>, tcp: TcpConn) -> Option<Rc<Conn>> {
-        let Some(place) = self.process.enter() else {
+        let most = self.plan.borrow().max_connections;
+        let Some(place) = self.process.enter(most) else {
             self.counters.borrow_mut().closes.add(CloseReason::MaxConnections);
-            let most = self.process.max_connections;
             self.tell_stray(CloseReason::MaxConnections, || {
                 format!("{} refused: max_connections {most} reached", tcp.peer())
             });
@@ -204,7 +215,7 @@ impl Shard {
         conn.set_unfinished_bytes(now);
         let all = self.unfinished_bytes.get() + now - before;
         self.unfinished_bytes.set(all);
-        let most = self.process.feed_memory_bytes / UNFINISHED_PART / u64::from(self.ctx.shards());
+        let most = self.plan.borrow().feed_memory_bytes / UNFINISHED_PART / u64::from(self.ctx.shards());
         if now < before || all <= most {
             return;
         }
@@ -293,13 +304,15 @@ impl Shard {
     }
 
     fn sweep(&self, now_ms: u64) {
-        let (sampled_ms, cpu_before) = self.sampled.get();
-        let cpu = self.ctx.busy();
-        let wall_ms = now_ms.saturating_sub(sampled_ms).max(1);
-        let busy = (cpu.saturating_sub(cpu_before)).as_secs_f64() * 1000.0 / wall_ms as f64;
-        self.sampled.set((now_ms, cpu));
-        self.busy_permille.set((busy * 1000.0) as u32);
-        self.cadence.borrow_mut().sample(busy);
+        let (sampled_ms, before) = self.sampled.get();
+        let demand = self.ctx.demand();
+        self.sampled.set((now_ms, demand));
+        let Demand { used, waited } = demand.since(before);
+        let share =
+            |time: Duration| time.as_secs_f64() * 1000.0 / now_ms.saturating_sub(sampled_ms).max(1) as f64;
+        self.busy_permille.set((share(used) * 1000.0) as u32);
+        // Shards that share a core are none of them busy for all of it.
+        self.cadence.borrow_mut().sample(share(used + waited));
         self.hub.borrow_mut().sweep(now_ms);
         for conn in self.conns.borrow().values() {
             conn.sweep(now_ms);
@@ -372,12 +385,44 @@ impl Shard {
         }
     }
 
-    fn drain(self: &Rc<Self>) {
-        for (name, listener) in self.listeners.take() {
+    /// There is another configuration.
+    fn reload(self: &Rc<Self>) {
+        let plan = self.process.plan();
+        {
+            let mut hub = self.hub.borrow_mut();
+            hub.set_memory(plan.feed_memory_bytes);
+            hub.configure(|key| {
+                plan.vhost_named(post::names(key).0).map(|vhost| Arc::clone(&vhost.settings))
+            });
+        }
+        for conn in self.conns.borrow().values() {
+            let is_served = |about: &About| plan.vhost_named(about.vhost()).is_some();
+            if conn.about(is_served) == Some(false) {
+                conn.note_detail("removed or disabled by a reload");
+                conn.kick(CloseReason::VhostUnknown);
+            }
+        }
+        self.plan.replace(plan);
+        let open = self.process.ports.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let is_open =
+            |(name, listener): &mut (&'static str, Listener)| open.contains(&(*name, listener.at()));
+        let closed: Vec<_> =
+            self.listeners.borrow_mut().extract_if(.., |listener| !is_open(listener)).collect();
+        self.stop_listening(closed);
+        self.ctx.kick();
+    }
+
+    /// Who was accepted by the kernel already is served.
+    fn stop_listening(self: &Rc<Self>, listeners: Vec<(&'static str, Listener)>) {
+        for (name, listener) in listeners {
             for tcp in listener.stop() {
                 self.serve_conn(name, tcp);
             }
         }
+    }
+
+    fn drain(self: &Rc<Self>) {
+        self.stop_listening(self.listeners.take());
     }
 }
 
@@ -476,14 +521,18 @@ impl Service for ShardService {
         match control {
             Control::Stop => self.stop.raise(),
             Control::Drain => self.drain(),
-            Control::Reload => {}
+            Control::Reload => self.reload(),
         }
+    }
+
+    fn on_listeners(&self) {
+        self.accept_all();
     }
 
     async fn serve(self: Rc<Self>) {
         let shard = Rc::clone(&self.0);
         shard.accept_all();
-        if shard.process.config.demo && shard.ctx.me() == ShardId(0) {
+        if shard.plan().config.demo && shard.ctx.me() == ShardId(0) {
             shard.ctx.spawn(Class::Media, "the demo stream", demo::publish(Rc::clone(&shard)));
         }
         shard.stop.raised().await;

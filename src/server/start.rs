@@ -1,12 +1,13 @@
 //! From a configuration to running shards, and the master's life after that: signals until the end.
 
 use super::process::Process;
+use super::reload::{InForce, ReloadError};
 use super::shard::{API, HTTP, RTMP, Shard, ShardService};
 use crate::cli::Exit;
-use crate::config::Config;
 use crate::config::mount::Mount;
 use crate::config::schema::{DEFAULT_VHOST, MAX_CORES};
 use crate::config::units::ListenAddr;
+use crate::config::{Change, Config};
 use crate::logging::LogHandle;
 use crate::stats::system::{ProcTexts, Sample};
 use shards::master::{Signal, Signals};
@@ -25,9 +26,9 @@ const MASTER_TURN: Duration = Duration::from_millis(500);
 /// While draining, clients may take so long before they are cut (SRS waits for ever; a second signal ends it).
 const DRAIN_LIMIT: Duration = Duration::from_secs(3600);
 
-/// Runs a server until a signal ends it.
+/// Runs a server until a signal ends it; `in_force` is what `config` came with.
 /// The signals must have been blocked before the log's thread was started.
-pub fn serve(config: Config, signals: &Signals, log: &LogHandle) -> Exit {
+pub fn serve(config: Config, mut in_force: InForce, signals: &Signals, log: &LogHandle) -> Exit {
     let limits = match preflight::preflight() {
         Ok(limits) => limits,
         Err(missing) => {
@@ -57,16 +58,17 @@ pub fn serve(config: Config, signals: &Signals, log: &LogHandle) -> Exit {
             return if matches!(error, StartError::Listen(_)) { Exit::Listen } else { Exit::Internal };
         }
     };
+    in_force.listens(&ports, running.ports());
     *process.ports.write().unwrap_or_else(PoisonError::into_inner) = running.ports().to_vec();
     announce(&process, plan.shards());
-    preside(&process, &running, signals, log);
+    preside(&process, &running, &mut in_force, signals, log);
     let lost = running.join().into_iter().filter(|(_, ended)| *ended == Ended::Panicked).count();
     log::info!("stopped");
     if lost == 0 { Exit::Success } else { Exit::Internal }
 }
 
 /// Every address to listen on; a bare port is both IPv4 and, where there is one, IPv6.
-fn ports(config: &Config) -> Vec<Port> {
+pub fn ports(config: &Config) -> Vec<Port> {
     let ipv6 = std::path::Path::new("/proc/net/if_inet6").exists();
     let services = [
         (RTMP, true, &config.listen),
@@ -89,9 +91,10 @@ fn announce(process: &Process, shards: u16) {
     let all: Vec<String> = ports.iter().map(|(name, at)| format!("{name} {at}")).collect();
     log::info!("{} on {shards} shard(s): {}", crate::SIGNATURE, all.join(", "));
     let port = |name| ports.iter().find(|(n, _)| *n == name).map(|(_, at)| at.port());
-    let (most, media_mib) = (process.max_connections, process.feed_memory_bytes >> 20);
+    let plan = process.plan();
+    let (most, media_mib) = (plan.max_connections, plan.feed_memory_bytes >> 20);
     log::info!("limits: {most} connections, {media_mib} MiB of media");
-    if let Some(wished) = process.config.max_connections.filter(|wished| u64::from(*wished) > most) {
+    if let Some(wished) = plan.config.max_connections.filter(|wished| u64::from(*wished) > most) {
         log::warn!("max_connections {wished} is above what the limit of open files carries: {most}");
     }
     if let Some(http) = port(HTTP) {
@@ -99,7 +102,7 @@ fn announce(process: &Process, shards: u16) {
     }
     if let Some(rtmp) = port(RTMP) {
         log::info!("publish: ffmpeg -re -i FILE -c copy -f flv rtmp://localhost:{rtmp}/live/livestream");
-        demo_urls(&process.config, rtmp, port(HTTP)).iter().for_each(|url| log::info!("demo stream: {url}"));
+        demo_urls(&plan.config, rtmp, port(HTTP)).iter().for_each(|url| log::info!("demo stream: {url}"));
     }
     if let Some(api) = port(API) {
         log::info!("API: http://localhost:{api}/api/v1/summaries, metrics: http://localhost:{api}/metrics");
@@ -108,7 +111,9 @@ fn announce(process: &Process, shards: u16) {
 
 /// Where the demo stream is found, if there is one.
 fn demo_urls(config: &Config, rtmp: u16, http: Option<u16>) -> Vec<String> {
-    let Some(vhost) = config.vhost(DEFAULT_VHOST).filter(|_| config.demo) else { return Vec::new() };
+    let Some((_, vhost)) = config.vhosts.resolve(DEFAULT_VHOST).filter(|_| config.demo) else {
+        return Vec::new();
+    };
     let (app, stream) = super::demo::NAME;
     let mounts = vhost.http_remux.mount.iter().filter(|_| vhost.http_remux.enabled);
     let path = |mount: &Mount| mount.path_of(DEFAULT_VHOST, app, stream);
@@ -119,7 +124,7 @@ fn demo_urls(config: &Config, rtmp: u16, http: Option<u16>) -> Vec<String> {
 }
 
 /// Acts on signals until the shards are told to stop.
-fn preside(process: &Process, running: &Running, signals: &Signals, log: &LogHandle) {
+fn preside(process: &Process, running: &Running, in_force: &mut InForce, signals: &Signals, log: &LogHandle) {
     let mut sampled: Option<Instant> = None;
     let mut drained_at: Option<Instant> = None;
     loop {
@@ -137,7 +142,7 @@ fn preside(process: &Process, running: &Running, signals: &Signals, log: &LogHan
             }
             Some(Signal::Drain) => break,
             Some(Signal::Reopen) => log.reopen(),
-            Some(Signal::Reload) => log::warn!("SIGHUP: the configuration is read at the start only"),
+            Some(Signal::Reload) => tell(process, in_force.reload(process, running, log)),
             None => {}
         }
         let done = drained_at.is_some_and(|at| process.connections() == 0 || at.elapsed() > DRAIN_LIMIT);
@@ -147,6 +152,22 @@ fn preside(process: &Process, running: &Running, signals: &Signals, log: &LogHan
     }
     log::info!("stopping");
     running.broadcast(Control::Stop);
+}
+
+/// What came of a reload, for the log.
+fn tell(process: &Process, reloaded: Result<Vec<Change>, ReloadError>) {
+    match reloaded {
+        Ok(changes) => {
+            changes.iter().for_each(|change| log::info!("reload: {change}"));
+            let plan = process.plan();
+            log::info!("reload: version {} is in force, {} changes", plan.version, changes.len());
+            plan.config.warnings().iter().for_each(|warning| log::warn!("{warning}"));
+        }
+        Err(error) => {
+            error.to_string().lines().for_each(|line| log::error!("reload: {line}"));
+            log::error!("reload: version {} stays in force", process.plan().version);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ impl AutoCadence {
         STEPS_MS[self.step]
     }
 
-    /// Takes one sample: the share of a core that the shard used in the last [`SAMPLE_MS`].
+    /// Takes one sample: the share of a core that the shard used or waited for in the last [`SAMPLE_MS`].
     pub fn sample(&mut self, busy: f64) {
         self.tried = self.tried.map(|samples| samples + 1);
         if self.tried.is_some_and(|samples| samples > TRIED_SAMPLES) {

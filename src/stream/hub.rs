@@ -226,6 +226,21 @@ impl<W: Wire> Hub<W> {
         again
     }
 
+    /// Puts new settings in force for the streams for which `settings_of` has some; nobody is interrupted.
+    pub fn configure(&mut self, settings_of: impl Fn(&StreamKey) -> Option<Arc<Settings>>) {
+        for (_, origin) in &mut self.origins {
+            if let Some(settings) = settings_of(origin.key()) {
+                origin.configure(settings);
+            }
+        }
+        for (at, feed) in &mut self.feeds {
+            if let Some(settings) = settings_of(&feed.key) {
+                feed.settings = settings;
+                self.dirty_feeds.mark(at, &mut feed.entry); // its interval may be another now
+            }
+        }
+    }
+
     /// Housekeeping, four times a second.
     pub fn sweep(&mut self, now_ms: u64) {
         self.shed();

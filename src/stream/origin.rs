@@ -137,6 +137,11 @@ impl Origin {
         }
     }
 
+    /// New settings are in force. Those of times, which one publish must not change midway, with the next.
+    pub fn configure(&mut self, settings: Arc<Settings>) {
+        self.settings = settings;
+    }
+
     /// Its key.
     pub fn key(&self) -> &StreamKey {
         &self.key

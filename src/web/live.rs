@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::config::mount::{Binding, LiveFormat, Mount};
-use crate::config::schema::Vhost;
+use std::collections::BTreeMap;
 
 /// A live stream that someone asks for over HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,49 +20,65 @@ pub struct LiveRequest {
 /// The templates of all vhosts that are served over HTTP.
 #[derive(Clone, Debug, Default)]
 pub struct Mounts {
-    vhosts: Vec<(String, Vec<Mount>)>,
+    /// Those of one host alone, with the vhosts that have them, by that host in lower case.
+    of_host: BTreeMap<String, Vec<(String, Mount)>>,
+    /// The others, by vhost.
+    own: BTreeMap<String, Vec<Mount>>,
+    /// Those for every host.
+    free: Vec<(String, Mount)>,
 }
 
 impl Mounts {
     /// The mounts of a configuration.
     pub fn new(config: &Config) -> Self {
-        let served = config.vhosts.iter().filter(|(_, vhost)| vhost.enabled && vhost.http_remux.enabled);
-        let bound = |(name, vhost): (&String, &Vhost)| {
-            (name.clone(), vhost.http_remux.mount.iter().map(|mount| mount.of_vhost(name)).collect())
-        };
-        Self { vhosts: served.map(bound).collect() }
+        let mut mounts = Mounts::default();
+        for (name, vhost) in config.vhosts.iter().filter(|(_, v)| v.enabled && v.http_remux.enabled) {
+            for mount in vhost.http_remux.mount.iter().map(|mount| mount.of_vhost(name)) {
+                let of = (name.clone(), mount.clone());
+                if let Binding::Host(host) = &mount.binding {
+                    mounts.of_host.entry(host.to_ascii_lowercase()).or_default().push(of);
+                    continue;
+                }
+                if mount.binding == Binding::Any {
+                    mounts.free.push(of);
+                }
+                mounts.own.entry(name.clone()).or_default().push(mount);
+            }
+        }
+        mounts
     }
 
     /// The stream behind a clean path. `host` is that of the request, or its `?vhost=`; `config` is the one
     /// whose mounts these are.
     pub fn find(&self, config: &Config, host: &str, path: &str) -> Option<LiveRequest> {
-        if config.named(host).is_some_and(|(_, vhost)| !vhost.enabled) {
+        if config.vhosts.named(host).is_some_and(|(_, vhost)| !vhost.enabled) {
             return None; // it refuses, whatever others would do with the path
         }
-        let own = config.resolve(host).map(|(name, _)| name);
-        let is_own = |vhost: &str| Some(vhost) == own;
-        let of_host = |m: &Mount| matches!(&m.binding, Binding::Host(h) if h.eq_ignore_ascii_case(host));
-        let all = || self.vhosts.iter().flat_map(|(name, mounts)| mounts.iter().map(move |m| (name, m)));
+        let of = |(vhost, mount): &(String, Mount)| live_request(vhost, mount, path);
+        let of_host = self.of_host.get(&host.to_ascii_lowercase()).into_iter().flatten().find_map(of);
+        let of_vhost = || {
+            let (vhost, _) = config.vhosts.resolve(host)?;
+            self.own.get(vhost)?.iter().find_map(|mount| live_request(vhost, mount, path))
+        };
         // What is for this host alone comes first, whichever vhost has it; what is for every host comes last.
-        let named = all().filter(|(_, m)| of_host(m));
-        let bound = all().filter(|(vhost, m)| is_own(vhost) && !matches!(m.binding, Binding::Host(_)));
-        let free = all().filter(|(_, m)| m.binding == Binding::Any);
-        named.chain(bound).chain(free).find_map(|(vhost, mount)| {
-            let (app, stream) = mount.names_in(path)?;
-            Some(LiveRequest {
-                vhost: vhost.clone(),
-                app: app.into(),
-                stream: stream.into(),
-                format: mount.format,
-            })
-        })
+        of_host.or_else(of_vhost).or_else(|| self.free.iter().find_map(of))
     }
+}
+
+fn live_request(vhost: &str, mount: &Mount, path: &str) -> Option<LiveRequest> {
+    let (app, stream) = mount.names_in(path)?;
+    Some(LiveRequest {
+        vhost: vhost.to_owned(),
+        app: app.into(),
+        stream: stream.into(),
+        format: mount.format,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::schema::{DEFAULT_VHOST, HttpRemux};
+    use crate::config::schema::{DEFAULT_VHOST, HttpRemux, Vhost};
 
     /// A configuration with these vhosts, and its mounts. A name behind `-` is that of a disabled one.
     struct Served(Config, Mounts);

@@ -95,7 +95,7 @@ pub fn live_streams(config: &Config, shards: &[ShardSnapshot]) -> Vec<LiveStream
     all.map(|merged| {
         let of = merged.stream;
         let path = |format| {
-            let (_, vhost) = config.resolve(&of.vhost)?;
+            let vhost = config.vhosts.get(&of.vhost).filter(|vhost| vhost.enabled)?;
             Some(vhost.http_remux.mount_of(format)?.path_of(&of.vhost, &of.app, &of.name))
         };
         LiveStream {

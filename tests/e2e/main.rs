@@ -12,6 +12,7 @@ mod http_odds;
 mod late_viewers;
 mod proxied;
 mod refusals;
+mod reload;
 mod republish;
 mod rtmpdump;
 mod same_content;

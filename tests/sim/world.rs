@@ -33,6 +33,8 @@ struct Shard {
     stalled_until: u64,
     /// Something was done that the next turn must see.
     touched: bool,
+    /// Settings have changed, and it was not told yet.
+    reloaded: bool,
     next_ms: Option<u64>,
     sweep_ms: u64,
     auto_ms: u32,
@@ -197,6 +199,7 @@ impl World {
             return;
         }
         let now = self.now;
+        self.reload(me);
         let first = self.rng.within(0, self.shards.len() as u64 - 1) as usize;
         for n in 0..self.shards.len() {
             let from = (first + n) % self.shards.len();

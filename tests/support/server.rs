@@ -277,6 +277,27 @@ impl Server {
         }
     }
 
+    /// Its configuration, as it stands in the file.
+    pub fn configuration(&self) -> String {
+        fs::read_to_string(self.folder.join("server.toml")).expect("our own file")
+    }
+
+    /// Writes another configuration and has it read; what the log says of that.
+    pub fn reload(&self, configuration: &str) -> Vec<String> {
+        fs::write(self.folder.join("server.toml"), configuration).expect("our own file");
+        let said = || -> Vec<String> {
+            let log = self.log();
+            let of_reloads = log.lines().filter_map(|line| line.split_once("reload: ").map(|(_, said)| said));
+            of_reloads.map(str::to_owned).collect()
+        };
+        let before = said().len();
+        super::tool::signal(self.pid(), "HUP");
+        wait_for("the reload", || {
+            let new = said().split_off(before);
+            new.last().is_some_and(|last| last.contains(" in force")).then_some(new)
+        })
+    }
+
     /// What it has logged.
     pub fn log(&self) -> String {
         let bytes = fs::read(self.folder.join("log")).unwrap_or_default();

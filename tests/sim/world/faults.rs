@@ -22,7 +22,21 @@ impl World {
                 vhost.ever.push(Arc::clone(&settings));
                 vhost.settings = settings;
                 self.tally.note(Tried::Reloads, 1);
+                self.shards.iter_mut().for_each(|shard| shard.reloaded = true);
             }
+        }
+    }
+
+    /// A shard hears of new settings when it next runs; others may have before.
+    pub(super) fn reload(&mut self, me: usize) {
+        let shard = &mut self.shards[me];
+        if std::mem::take(&mut shard.reloaded) {
+            let (streams, vhosts) = (&self.streams, &self.vhosts);
+            shard.hub.configure(|key| {
+                let stream = streams.iter().find(|stream| stream.key == *key)?;
+                Some(Arc::clone(&vhosts[stream.vhost].settings))
+            });
+            shard.touched = true;
         }
     }
 

@@ -304,6 +304,7 @@ fn shard(me: usize, owners: &[u16], seed: u64) -> Shard {
         hub: Hub::new(me as u16, owner_of, seeds),
         stalled_until: 0,
         touched: false,
+        reloaded: false,
         next_ms: None,
         sweep_ms: Rng::of(seed, "sweep", me).within(0, 249),
         auto_ms: 0,

@@ -1,0 +1,102 @@
+//! What a configuration means, worked out once for all shards: made at the start and with each reload.
+
+use crate::config::Config;
+use crate::config::schema::Vhost;
+use crate::stream::settings::Settings;
+use crate::web::api::VhostInfo;
+use crate::web::api::ids::IdStyle;
+use crate::web::live::Mounts;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Descriptors the process keeps for itself (rings, event fds, listeners, files, the log).
+const OWN_DESCRIPTORS: u64 = 128;
+
+/// A vhost as the shells use it.
+#[derive(Debug)]
+pub struct VhostPlan {
+    /// Its name, as configured.
+    pub name: Arc<str>,
+    /// Its configuration.
+    pub config: Vhost,
+    /// What the stream core needs of it.
+    pub settings: Arc<Settings>,
+    /// Chunk size towards its clients.
+    pub chunk_bytes: u32,
+}
+
+/// Read-only, the same for all shards.
+#[derive(Debug)]
+pub struct Plan {
+    /// 1 at the start, one more with each reload.
+    pub version: u64,
+    /// The configuration.
+    pub config: Config,
+    vhosts: BTreeMap<String, Arc<VhostPlan>>,
+    /// HTTP paths of live streams.
+    pub mounts: Mounts,
+    /// For the API.
+    pub vhost_infos: Vec<VhostInfo>,
+    /// Bytes of media that all shards together may hold.
+    pub feed_memory_bytes: u64,
+    /// Connections that may be open at once.
+    pub max_connections: u64,
+}
+
+impl Plan {
+    /// Works out a configuration; `nofile` is the limit of open files.
+    pub fn new(config: Config, nofile: u64, version: u64) -> Plan {
+        let carries = nofile.saturating_sub(OWN_DESCRIPTORS).max(1);
+        let plan = |(name, vhost): (&String, &Vhost)| {
+            let plan = VhostPlan {
+                name: name.as_str().into(),
+                config: vhost.clone(),
+                settings: Arc::new(vhost.into()),
+                chunk_bytes: config.chunk_size_of(vhost),
+            };
+            (name.clone(), Arc::new(plan))
+        };
+        let info =
+            |(name, vhost): (&String, &Vhost)| VhostInfo { name: name.clone(), enabled: vhost.enabled };
+        Plan {
+            version,
+            vhosts: config.vhosts.iter().map(plan).collect(),
+            mounts: Mounts::new(&config),
+            vhost_infos: config.vhosts.iter().map(info).collect(),
+            feed_memory_bytes: config.feed_memory.bytes(memory_bytes()),
+            max_connections: config.max_connections.map_or(carries, |max| u64::from(max).min(carries)),
+            config,
+        }
+    }
+
+    /// The enabled vhost that serves a name: its own, else the default one.
+    pub fn vhost(&self, name: &str) -> Option<&Arc<VhostPlan>> {
+        let (resolved, _) = self.config.vhosts.resolve(name)?;
+        self.vhosts.get(resolved)
+    }
+
+    /// The vhost of this very name, as streams and clients have it, if it is enabled.
+    pub fn vhost_named(&self, name: &str) -> Option<&Arc<VhostPlan>> {
+        self.vhosts.get(name).filter(|vhost| vhost.config.enabled)
+    }
+
+    /// Why a viewer is refused, for the log.
+    pub fn feed_memory_reached(&self) -> String {
+        format!("feed_memory of {} MiB reached", self.feed_memory_bytes >> 20)
+    }
+
+    /// How ids are written.
+    pub fn id_style(&self) -> IdStyle {
+        if self.config.http_api.string_ids { IdStyle::String } else { IdStyle::Numeric }
+    }
+}
+
+/// Memory this process may use: the machine's, or less if its cgroup says so.
+fn memory_bytes() -> u64 {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total_kib = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse::<u64>().ok());
+    let machine = total_kib.map_or(u64::MAX, |kib| kib << 10);
+    shards::cgroup::memory_bytes().map_or(machine, |limit| limit.min(machine))
+}

@@ -1,0 +1,78 @@
+//! A reload: the configuration is read again, checked whole, compared with the one in force, and put in its place on
+//! every shard. One that is bad, or whose ports are taken, changes nothing.
+
+use super::plan::Plan;
+use super::process::Process;
+use super::start::ports;
+use crate::cli::Cli;
+use crate::config::{Change, Config, ConfigErrors, Overrides, Values};
+use crate::logging::LogHandle;
+use shards::listen::ListenError;
+use shards::{Control, Port, Running};
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError};
+
+/// Why a configuration did not take the place of the one in force.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// It has faults.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// A port that it adds cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+}
+
+/// What the master knows of the configuration in force.
+pub struct InForce {
+    cli: Cli,
+    overrides: Overrides,
+    values: Values,
+    /// What was asked for, and where that is.
+    open: Vec<(Port, SocketAddr)>,
+}
+
+impl InForce {
+    /// Reads what the command line and the environment say.
+    pub fn load(cli: &Cli, overrides: Overrides) -> Result<(Config, InForce), ConfigErrors> {
+        let (config, values) = cli.source()?.load(&overrides)?;
+        Ok((config, InForce { cli: cli.clone(), overrides, values, open: Vec::new() }))
+    }
+
+    /// The server listens now: on `at` for what `asked` says, in the same order.
+    pub fn listens(&mut self, asked: &[Port], at: &[(&'static str, SocketAddr)]) {
+        self.open = asked.iter().copied().zip(at.iter().map(|(_, at)| *at)).collect();
+    }
+
+    /// Reads everything again and puts it in force; what has changed.
+    pub fn reload(
+        &mut self,
+        process: &Process,
+        running: &Running,
+        log: &LogHandle,
+    ) -> Result<Vec<Change>, ReloadError> {
+        let (mut config, mut values) = self.cli.source()?.load(&self.overrides)?;
+        let before = process.plan();
+        let changes = self.values.changes(&values);
+        config.keep_until_restart(&before.config);
+        values.keep_until_restart(&self.values);
+        self.relisten(process, running, &ports(&config))?;
+        log.set_level(config.srs_log_level.filter());
+        process.set_plan(Arc::new(Plan::new(config, process.nofile, before.version + 1)));
+        self.values = values;
+        running.broadcast(Control::Reload);
+        Ok(changes)
+    }
+
+    /// Listens on what is new; shards leave by themselves what is no longer there.
+    fn relisten(&mut self, process: &Process, running: &Running, wanted: &[Port]) -> Result<(), ListenError> {
+        let is_open = |port: &&Port| self.open.iter().any(|(open, _)| open == *port);
+        let new: Vec<Port> = wanted.iter().filter(|port| !is_open(port)).copied().collect();
+        let bound = running.listen(&new)?;
+        self.open.retain(|(port, _)| wanted.contains(port));
+        self.open.extend(new.into_iter().zip(bound.iter().map(|(_, at)| *at)));
+        let all = self.open.iter().map(|(port, at)| (port.name, *at)).collect();
+        *process.ports.write().unwrap_or_else(PoisonError::into_inner) = all;
+        Ok(())
+    }
+}

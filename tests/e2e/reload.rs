@@ -1,0 +1,89 @@
+//! Goal: a reload costs live streams nothing, whatever else it changes; a bad one changes nothing.
+//! Method: a neighbour's frames are compared while the server is told to read one configuration after another.
+
+use crate::support::neighbour::Neighbour;
+use crate::support::player::{Player, try_connect};
+use crate::support::server::{Server, Setup};
+use crate::support::wait_for;
+use srs_shard::rtmp::client::Role;
+use std::net::TcpStream;
+use std::time::Duration;
+
+const RELOADS: usize = 100;
+const OTHER_PORT: u16 = 21936;
+
+#[test]
+fn a_hundred_reloads_cost_no_frame() {
+    let server = Server::with_shards(2);
+    let neighbour = Neighbour::start(&server);
+    let original = server.configuration();
+    let ip = server.ip();
+    let one = format!("listen = [\"{ip}:21935\"]");
+    let two = format!("listen = [\"{ip}:21935\", \"{ip}:{OTHER_PORT}\"]");
+    let variants = [
+        original.replace(&one, &two),
+        original.clone() + "[vhost.__defaultVhost__.play]\nqueue_length = 10\nmw_latency = \"50ms\"\n",
+        original.clone() + "[vhost.other]\n",
+        "chunk_size = 1\n".to_owned() + &original,
+        original.clone(),
+    ];
+    let listens = || TcpStream::connect((ip, OTHER_PORT)).is_ok();
+    let mut version = 1;
+    for n in 0..RELOADS {
+        let variant = n % variants.len();
+        let said = server.reload(&variants[variant]);
+        let is_bad = variant == 3;
+        version += u32::from(!is_bad);
+        let last = said.last().expect("a verdict");
+        let verdict = if is_bad { "stays in force" } else { "is in force" };
+        assert!(last.starts_with(&format!("version {version} {verdict}")), "{n}: {said:?}");
+        match variant {
+            0 => assert!(said[0].starts_with("listen: ") && said[0].ends_with(": applied"), "{said:?}"),
+            1 => assert!(
+                said.iter().any(|line| line.contains("play.mw_latency: \"auto\" is \"50ms\" now: applied"))
+            ),
+            2 => assert!(said.contains(&"vhost.other: added".to_owned()), "{said:?}"),
+            3 => assert!(said[0].contains(":1:14: chunk_size: found 1; allowed: "), "{said:?}"),
+            _ => assert_eq!(said.len(), 2, "the vhost is gone: {said:?}"),
+        }
+        // A shard hears of it a moment later.
+        wait_for("the other port", || (listens() == (variant == 0)).then_some(()));
+    }
+    neighbour.verdict(&server);
+}
+
+#[test]
+fn a_vhost_that_goes_takes_its_own_clients_along() {
+    let vhosts = "[vhost.\"a.example\"]\n[vhost.\"b.example\"]\n";
+    let server = Setup::new(2).tables(vhosts).start();
+    let neighbour = Neighbour::start(&server);
+    let of = |vhost: &str| server.rtmp(&format!("x?vhost={vhost}"));
+    let (a, b) = (Player::start(&of("a.example")), Player::start(&of("b.example")));
+    wait_for("both to play", || (server.clients_of("x").len() == 2).then_some(()));
+    let original = server.configuration();
+    let without_b = original.replace("[vhost.\"b.example\"]\n", "");
+    server.reload(&without_b.replace("[vhost.\"a.example\"]", "[vhost.\"a.example\"]\nenabled = false"));
+    assert!(a.rest().is_empty() && b.rest().is_empty(), "they are closed");
+    assert!(try_connect(&of("a.example"), Role::Play).is_err(), "it is disabled");
+    assert!(try_connect(&of("b.example"), Role::Play).is_ok(), "the default vhost takes them");
+    server.reload(&original);
+    assert!(try_connect(&of("a.example"), Role::Play).is_ok());
+    let verdict = neighbour.verdict(&server);
+    assert!(verdict.longest_gap < Duration::from_secs(1), "{verdict:?}");
+}
+
+#[test]
+fn a_port_that_is_taken_changes_nothing() {
+    let server = Setup::new(1).start();
+    let original = server.configuration();
+    let ip = server.ip();
+    let taken = std::net::TcpListener::bind((ip, OTHER_PORT)).expect("a free port");
+    let two = format!("listen = [\"{ip}:21935\", \"{ip}:{OTHER_PORT}\"]\nchunk_size = 4096");
+    let said = server.reload(&original.replace(&format!("listen = [\"{ip}:21935\"]"), &two));
+    assert!(said[0].starts_with(&format!("cannot listen on {ip}:{OTHER_PORT} for rtmp: ")), "{said:?}");
+    assert_eq!(said[1], "version 1 stays in force");
+    drop(taken);
+    let said = server.reload(&server.configuration());
+    assert!(said.iter().any(|line| line.starts_with("chunk_size: ")), "{said:?}");
+    wait_for("the port", || TcpStream::connect((ip, OTHER_PORT)).ok());
+}
