@@ -9,6 +9,9 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+/// Folders above an imported file's in which what it includes may be.
+const INCLUDE_LEVELS: usize = 4;
+
 /// Why the process ended, for scripts and service managers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -129,12 +132,11 @@ impl Cli {
     pub fn import(file: &Path) -> Result<(String, String), String> {
         let read = |path: &Path| Source::file(path).map_err(|errors| errors.to_string());
         let source = read(file)?;
-        let folder = file.parent().unwrap_or(Path::new("."));
-        // SRS looks where it was started; beside the file is where they usually are.
+        // SRS looks where it was started: here, or where the file's folder is.
         let mut include = |name: &str| {
-            let beside = folder.join(name);
-            read(if beside.exists() { &beside } else { Path::new(name) })
-                .map(|source| source.text().to_owned())
+            let folders = file.ancestors().skip(1).map(|folder| folder.join(name));
+            let found = folders.take(INCLUDE_LEVELS).find(|path| path.exists());
+            read(&found.unwrap_or(name.into())).map(|source| source.text().to_owned())
         };
         let imported =
             import(source.name(), source.text(), &mut include).map_err(|error| error.to_string())?;

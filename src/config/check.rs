@@ -244,14 +244,17 @@ fn listen_addresses_differ(config: &Config, notes: &mut Notes) {
         // Port 0 is another port each time.
         for addr in addrs.iter().filter(|addr| addr.port() != 0) {
             let other = addr.sockets().find_map(|socket| taken.get(&socket).copied().map(|by| (socket, by)));
-            if let Some((socket, by)) = other {
+            // API and media may share a port, as in SRS 5 and later.
+            if let Some((socket, by)) =
+                other.filter(|(_, by)| [*by, key] != ["http_api.listen", "http_server.listen"])
+            {
                 let text = match by == key {
                     true => format!("{socket} is in this list twice"),
                     false => format!("{socket} is taken by {by}"),
                 };
                 notes.conflict(&[key, by], text);
             }
-            taken.extend(addr.sockets().map(|socket| (socket, key)));
+            addr.sockets().for_each(|socket| _ = taken.entry(socket).or_insert(key));
         }
     }
 }

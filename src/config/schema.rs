@@ -481,6 +481,13 @@ macro_rules! default_is_empty {
 default_is_empty!(Config, HttpApi, HttpServer, Vhost, Play, Publish, HttpRemux);
 
 impl Config {
+    /// Whether the API is on a port of the HTTP server, as SRS 5 and later permit.
+    pub fn shares_http_port(&self) -> bool {
+        let mut api = self.http_api.listen.iter().flat_map(|at| at.sockets());
+        let http = || self.http_server.listen.iter().flat_map(|at| at.sockets());
+        self.http_api.enabled && self.http_server.enabled && api.any(|at| http().any(|other| other == at))
+    }
+
     /// The size of the RTMP chunks that we send to a vhost's clients, in bytes.
     pub fn chunk_size_of(&self, vhost: &Vhost) -> u32 {
         vhost.chunk_size.unwrap_or(self.chunk_size)

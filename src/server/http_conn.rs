@@ -19,7 +19,7 @@ use crate::web::api::{self, ApiCall, ApiContext, KickOutcome, Query};
 use crate::web::files;
 use crate::web::live::LiveRequest;
 use crate::web::page::{self, Asset};
-use crate::web::router::{MediaRoute, route_media};
+use crate::web::router::{MediaRoute, is_api_path, route_media};
 use bytes::Bytes;
 use shards::ShardId;
 use shards::ask::ASK_LIMIT;
@@ -147,7 +147,7 @@ impl HttpConn<'_> {
     async fn answer(&mut self, request: &Request) -> Answered {
         let plan = self.shard.plan();
         let config = &plan.config;
-        if self.api_port {
+        if self.api_port || (plan.shares_http_port && is_api_path(&request.path)) {
             let exchange = Exchange::of(request, config.http_api.crossdomain);
             return self.answer_api(request, exchange).await.into();
         }

@@ -35,6 +35,8 @@ pub struct Plan {
     vhosts: BTreeMap<String, Arc<VhostPlan>>,
     /// HTTP paths of live streams.
     pub mounts: Mounts,
+    /// The API is on a port of the HTTP server.
+    pub shares_http_port: bool,
     /// For the API.
     pub vhost_infos: Vec<VhostInfo>,
     /// Bytes of media that all shards together may hold.
@@ -62,6 +64,7 @@ impl Plan {
             version,
             vhosts: config.vhosts.iter().map(plan).collect(),
             mounts: Mounts::new(&config),
+            shares_http_port: config.shares_http_port(),
             vhost_infos: config.vhosts.iter().map(info).collect(),
             feed_memory_bytes: config.feed_memory.bytes(memory_bytes()),
             max_connections: config.max_connections.map_or(carries, |max| u64::from(max).min(carries)),

@@ -12,7 +12,6 @@ use crate::logging::LogHandle;
 use crate::stats::system::{ProcTexts, Sample};
 use shards::master::{Signal, Signals};
 use shards::{Control, Cores, Ended, Pin, Port, Running, StartError, placement, preflight};
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -67,7 +66,7 @@ pub fn serve(config: Config, mut in_force: InForce, signals: &Signals, log: &Log
     if lost == 0 { Exit::Success } else { Exit::Internal }
 }
 
-/// Every address to listen on; a bare port is both IPv4 and, where there is one, IPv6.
+/// Every address to listen on, once; a bare port is both IPv4 and, where there is one, IPv6.
 pub fn ports(config: &Config) -> Vec<Port> {
     let ipv6 = std::path::Path::new("/proc/net/if_inet6").exists();
     let services = [
@@ -75,15 +74,21 @@ pub fn ports(config: &Config) -> Vec<Port> {
         (HTTP, config.http_server.enabled, &config.http_server.listen),
         (API, config.http_api.enabled, &config.http_api.listen),
     ];
-    let on = services.into_iter().filter(|(_, enabled, _)| *enabled);
-    on.flat_map(|(name, _, addresses)| {
-        let sockets = |address: &ListenAddr| -> Vec<SocketAddr> {
+    let mut ports: Vec<Port> = Vec::new();
+    for (name, _, addresses) in services.into_iter().filter(|(_, enabled, _)| *enabled) {
+        for address in addresses {
             let bare = matches!(address, ListenAddr::Port(_));
-            address.sockets().filter(|at| ipv6 || !bare || at.is_ipv4()).collect()
-        };
-        addresses.iter().flat_map(sockets).map(move |at| Port { name, at }).collect::<Vec<_>>()
-    })
-    .collect()
+            for at in address.sockets().filter(|at| ipv6 || !bare || at.is_ipv4()) {
+                // Where the API shares a port of the HTTP server's, that has it.
+                let is_taken =
+                    |port: &Port| name == API && port.name == HTTP && port.at == at && at.port() != 0;
+                if !ports.iter().any(is_taken) {
+                    ports.push(Port { name, at });
+                }
+            }
+        }
+    }
+    ports
 }
 
 fn announce(process: &Process, shards: u16) {

@@ -22,6 +22,11 @@ pub enum MediaRoute {
     },
 }
 
+/// What is the API's where it shares the media port.
+pub fn is_api_path(path: &str) -> bool {
+    path == "/metrics" || path == "/api" || path.starts_with("/api/")
+}
+
 /// Routes a request on the media port. Of the API it has the versions only, as SRS: players look there.
 pub fn route_media(request: &Request, config: &Config, mounts: &Mounts) -> MediaRoute {
     let path = request.path.as_str();

@@ -1,6 +1,7 @@
 //! Goal: a reload costs live streams nothing, whatever else it changes; a bad one changes nothing.
 //! Method: a neighbour's frames are compared while the server is told to read one configuration after another.
 
+use crate::support::http::get;
 use crate::support::neighbour::Neighbour;
 use crate::support::player::{Player, try_connect};
 use crate::support::server::{Server, Setup};
@@ -86,4 +87,21 @@ fn a_port_that_is_taken_changes_nothing() {
     let said = server.reload(&server.configuration());
     assert!(said.iter().any(|line| line.starts_with("chunk_size: ")), "{said:?}");
     wait_for("the port", || TcpStream::connect((ip, OTHER_PORT)).ok());
+}
+
+#[test]
+fn the_api_moves_to_the_http_server_s_port_and_back() {
+    let server = Server::with_shards(2);
+    let original = server.configuration();
+    let ip = server.ip();
+    let paths = ["/api/v1/summaries", "/metrics", "/api/v1/clients/"];
+    let statuses = |at| paths.map(|path| get(at, path).status);
+    assert_eq!(statuses(server.http_at()), [404; 3]);
+    server.reload(&original.replace(&format!("{ip}:21985"), &format!("{ip}:28080")));
+    wait_for("the API's port to close", || TcpStream::connect(server.api_at()).is_err().then_some(()));
+    assert_eq!(statuses(server.http_at()), [200; 3]);
+    assert_eq!(get(server.http_at(), "/").status, 200, "the page is there, too");
+    server.reload(&original);
+    wait_for("the API's port", || TcpStream::connect(server.api_at()).ok());
+    assert_eq!((statuses(server.api_at()), statuses(server.http_at())), ([200; 3], [404; 3]));
 }

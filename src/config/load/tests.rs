@@ -266,6 +266,17 @@ fn the_same_address_twice_is_an_error() {
         errors("listen = [1935, \"0.0.0.0:1935\"]"),
         ["x.toml:1:10: listen: 0.0.0.0:1935 is in this list twice"]
     );
+    // API and media may share a port, but neither may with RTMP.
+    let shared = "[http_server]\nenabled = true\nlisten = 80\n[http_api]\nenabled = true\nlisten = 80\n";
+    assert!(parse(shared).shares_http_port());
+    assert!(!parse(&shared.replacen("80", "81", 1)).shares_http_port());
+    assert_eq!(
+        errors(&format!("listen = 80\n{shared}")),
+        [
+            "x.toml:4:10: http_server.listen: 0.0.0.0:80 is taken by listen",
+            "x.toml:7:10: http_api.listen: 0.0.0.0:80 is taken by listen",
+        ]
+    );
     // The other side of the clash is a default: the fault stands where the file has something.
     assert_eq!(
         errors("listen = 1985\nhttp_api.enabled = true"),
