@@ -86,6 +86,7 @@ pub fn srs_version() -> String {
 #[cfg(any(test, feature = "fuzzing"))]
 extern crate self as srs_shard;
 
+pub mod access;
 pub mod caster;
 pub mod cli;
 pub mod config;

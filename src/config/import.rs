@@ -28,12 +28,18 @@ const MOVED: &[(&str, &[&str])] = &[
     ("publish_1stpkt_timeout", &["publish", "firstpkt_timeout"]),
     ("publish_normal_timeout", &["publish", "normal_timeout"]),
     ("queue_length", &["play", "queue_length"]),
+    ("refer", &["refer", "all"]),
+    ("refer_play", &["refer", "play"]),
+    ("refer_publish", &["refer", "publish"]),
     ("reduce_sequence_header", &["play", "reduce_sequence_header"]),
     ("send_min_interval", &["play", "send_min_interval"]),
     ("time_jitter", &["play", "time_jitter"]),
     ("token_traverse", &["cluster", "token_traverse"]),
     ("vhost", &["cluster", "vhost"]),
 ];
+
+/// Directives that may come several times, each with an item of a list.
+const REPEATED: &[&str] = &["allow", "deny"];
 
 /// Why a directive is left out that was there before.
 const TWICE: &str = "it is there already, and the first one counts";
@@ -69,6 +75,19 @@ struct Table {
     /// Its block was there.
     opened: bool,
     lines: Vec<String>,
+}
+
+impl Table {
+    /// A key's value; another one of a list is added to it.
+    fn set(&mut self, name: &'static str, text: String) {
+        let begin = format!("{name} = [");
+        let before = self.lines.iter_mut().find(|line| line.starts_with(&begin) && REPEATED.contains(&name));
+        match (before, text.strip_prefix('[')) {
+            (Some(line), Some(more)) => *line = format!("{}, {more}", line.trim_end_matches(']')),
+            _ => self.lines.push(format!("{name} = {text}")),
+        }
+        self.keys.push(name);
+    }
 }
 
 struct Importer<'f> {
@@ -140,7 +159,13 @@ impl Importer<'_> {
                 Some(self.table(at, name, None))
             });
             return match to {
-                Some(to) => self.value(to, name, directive),
+                Some(to) => {
+                    // It had no switch.
+                    if moved.first() == Some(&"refer") && !self.tables[to].keys.contains(&"enabled") {
+                        self.tables[to].set("enabled", "true".to_owned());
+                    }
+                    self.value(to, name, directive);
+                }
                 None => {
                     let why = self.why_not(table, moved.first().unwrap_or(name));
                     self.leave_out(table, directive, &why);
@@ -155,14 +180,11 @@ impl Importer<'_> {
             let why = self.why_not(table, name);
             return self.leave_out(table, directive, &why);
         };
-        if self.tables[table].keys.contains(&name) {
+        if self.tables[table].keys.contains(&name) && !REPEATED.contains(&name) {
             return self.leave_out(table, directive, TWICE);
         }
         match judge(&self.schema_path(table, name), &directive.args) {
-            Ok(text) => {
-                self.tables[table].keys.push(name);
-                self.tables[table].lines.push(format!("{name} = {text}"));
-            }
+            Ok(text) => self.tables[table].set(name, text),
             Err(why) => self.leave_out(table, directive, &why),
         }
     }

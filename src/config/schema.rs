@@ -10,9 +10,10 @@ use super::load::{Reader, Section};
 use super::mount::{LiveFormat, Mount, mount};
 use super::units::{
     ListenAddr, MemoryLimit, any_number_of, duration, integer, listen_addr, memory_limit, millis,
-    one_or_more, or_auto, path, seconds, size, switch, text, word,
+    one_or_more, or_auto, path, rule, seconds, size, switch, text, word,
 };
 use super::vhosts::Vhosts;
+use crate::access::Rule;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -218,6 +219,10 @@ pub struct Vhost {
     pub publish: Publish,
     /// `[vhost."name".http_remux]`: live streams over HTTP.
     pub http_remux: HttpRemux,
+    /// `[vhost."name".security]`: from where clients may publish and play.
+    pub security: Security,
+    /// `[vhost."name".refer]`: on which pages players may be.
+    pub refer: Refer,
 }
 
 impl Section for Vhost {
@@ -246,6 +251,8 @@ impl Section for Vhost {
             play: r.section("play"),
             publish: r.section("publish"),
             http_remux: r.section("http_remux"),
+            security: r.section("security"),
+            refer: r.section("refer"),
         }
     }
 }
@@ -391,6 +398,61 @@ impl Section for HttpRemux {
     }
 }
 
+/// `[vhost."name".security]`. What is denied is denied; of the rest what is allowed is allowed; of the rest everything if
+/// nothing at all is allowed, else nothing. Without any rule all is denied. Over RTMP and HTTP (SRS 3: RTMP alone).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Security {
+    /// Whether the rules hold. Default false. Reload: next client.
+    pub enabled: bool,
+    /// Who may: `"play all"`, `"publish 10.0.0.0/8"`. Default none. Reload: next client.
+    pub allow: Vec<Rule>,
+    /// Who may not, whatever is allowed. Default none. Reload: next client.
+    pub deny: Vec<Rule>,
+}
+
+impl Section for Security {
+    fn read(r: &mut Reader<'_, '_>) -> Self {
+        Self {
+            enabled: r.key("enabled", NextClient, switch(), false),
+            allow: r.key("allow", NextClient, any_number_of(rule()), Vec::new()),
+            deny: r.key("deny", NextClient, any_number_of(rule()), Vec::new()),
+        }
+    }
+}
+
+/// `[vhost."name".refer]`: the host of the client's page (RTMP's pageUrl, HTTP's Referer) must end with one of the
+/// domains. An empty list permits every page. It keeps honest pages from embedding a player; others can lie.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refer {
+    /// Whether pages are looked at. Default false. Reload: next client.
+    pub enabled: bool,
+    /// For players and encoders alike. Default none. Reload: next client.
+    pub all: Vec<String>,
+    /// For players. Default none. Reload: next client.
+    pub play: Vec<String>,
+    /// For encoders. Default none. Reload: next client.
+    pub publish: Vec<String>,
+}
+
+impl Section for Refer {
+    fn read(r: &mut Reader<'_, '_>) -> Self {
+        let domains = || any_number_of(text(DOMAINS, is_domain));
+        Self {
+            enabled: r.key("enabled", NextClient, switch(), false),
+            all: r.key("all", NextClient, domains(), Vec::new()),
+            play: r.key("play", NextClient, domains(), Vec::new()),
+            publish: r.key("publish", NextClient, domains(), Vec::new()),
+        }
+    }
+}
+
+const DOMAINS: &str = "a domain like \"example.com\", without scheme, port and path";
+
+fn is_domain(text: &str) -> bool {
+    (1..=255).contains(&text.len())
+        && !text.contains(|c: char| c.is_whitespace() || c.is_control() || "/?#@".contains(c))
+}
+
 /// How timestamps are repaired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeJitter {
@@ -478,7 +540,7 @@ macro_rules! default_is_empty {
         }
     )*};
 }
-default_is_empty!(Config, HttpApi, HttpServer, Vhost, Play, Publish, HttpRemux);
+default_is_empty!(Config, HttpApi, HttpServer, Vhost, Play, Publish, HttpRemux, Security, Refer);
 
 impl Config {
     /// Whether the API is on a port of the HTTP server, as SRS 5 and later permit.

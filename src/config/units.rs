@@ -3,6 +3,7 @@
 //! A `Unit` knows what it accepts and can say so in words; the schema names one per key, ranges included,
 //! so that what is documented, what is checked and what an error message says cannot differ.
 
+use crate::access::Rule;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::{Range, RangeInclusive};
 use std::path::PathBuf;
@@ -432,6 +433,10 @@ impl<U: Unit> Unit for List<U> {
     }
 
     fn of_text(&self, text: &str) -> Option<Self::Value> {
+        // An item may have blanks in it.
+        if let Some(item) = self.unit.of_text(text) {
+            return Some(vec![item]);
+        }
         let items: Option<Vec<_>> = text.split_whitespace().map(|item| self.unit.of_text(item)).collect();
         items.filter(|items| self.is_long_enough(items.len()))
     }
@@ -466,6 +471,29 @@ impl<U: Unit> Unit for List<U> {
             }
         }
         parsed
+    }
+}
+
+/// A rule of `security`.
+pub(super) fn rule() -> impl Unit<Value = Rule> {
+    SecurityRule
+}
+
+struct SecurityRule;
+
+impl Unit for SecurityRule {
+    type Value = Rule;
+
+    fn show(&self, value: &Rule) -> String {
+        quoted(&value.to_string())
+    }
+
+    fn allowed(&self) -> String {
+        "\"play all\", \"publish 10.0.0.1\", \"play 192.168.0.0/16\"".to_owned()
+    }
+
+    fn parse(&self, value: &DeValue<'_>) -> Option<Rule> {
+        Rule::parse(value.as_str()?)
     }
 }
 

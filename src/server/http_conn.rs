@@ -5,6 +5,7 @@ use super::messages::Msg;
 use super::plan::{Plan, VhostPlan};
 use super::process::Process;
 use super::shard::Shard;
+use crate::access::Verb;
 use crate::http::request::{CONTINUE, Error, Event, Method, Parser, Request};
 use crate::http::response::{
     Exchange, LiveFraming, Range, Response, range, write_file_head, write_live_head,
@@ -226,6 +227,12 @@ impl HttpConn<'_> {
         plan: &VhostPlan,
         exchange: Exchange,
     ) -> Answered {
+        let header = |name| request.headers.value(name).unwrap_or_default();
+        let ip = self.conn.tcp().peer().ip();
+        if let Err((reason, why)) = plan.admits(Verb::Play, ip, header("referer")) {
+            self.conn.note_detail(format_args!("{}/{}/{}: {why}", plan.name, live.app, live.stream));
+            return self.refuse(403, reason, exchange).await;
+        }
         let mut head = Vec::new();
         let framing = write_live_head(exchange, live.format.content_type(), &mut head);
         if framing == LiveFraming::HeadOnly {
@@ -233,19 +240,14 @@ impl HttpConn<'_> {
             return exchange.keep_alive.into();
         }
         if self.shard.hub.borrow().is_full() {
-            let reason = CloseReason::MemoryBudget;
             self.conn.note_detail(self.shard.plan().feed_memory_reached());
-            self.conn.note_reason(reason);
-            let last = Exchange { keep_alive: false, ..exchange };
-            let refused = Response::new(503, "text/plain; charset=utf-8", reason.as_str());
-            return self.respond(&refused, last).await.into();
+            return self.refuse(503, CloseReason::MemoryBudget, exchange).await;
         }
         let format = Format::from(live.format);
-        let header = |name| request.headers.value(name).unwrap_or_default().to_owned();
         let about = About {
             key: post::key(&plan.name, &live.app, &live.stream),
-            ip: self.conn.tcp().peer().ip(),
-            page_url: header("referer"),
+            ip,
+            page_url: header("referer").to_owned(),
             swf_url: String::new(),
             tc_url: format!("http://{}/{}", request.host, live.app),
             kind: ClientKind::Play,
@@ -254,6 +256,14 @@ impl HttpConn<'_> {
         let wanted = ViewerWanted { bare: framing == LiveFraming::UntilClose, duration_ms: None };
         self.shard.begin_viewer(self.conn, plan, about, head, format, wanted);
         Answered::Views
+    }
+
+    /// Says no to a viewer, in the word that log and metrics have for it.
+    async fn refuse(&mut self, status: u16, reason: CloseReason, exchange: Exchange) -> Answered {
+        self.conn.note_reason(reason);
+        let last = Exchange { keep_alive: false, ..exchange };
+        let refused = Response::new(status, "text/plain; charset=utf-8", reason.as_str());
+        self.respond(&refused, last).await.into()
     }
 
     /// None if there is no such file.

@@ -1,12 +1,15 @@
 //! What a configuration means, worked out once for all shards: made at the start and with each reload.
 
+use crate::access::{self, Verb};
 use crate::config::Config;
 use crate::config::schema::Vhost;
+use crate::stats::reason::CloseReason;
 use crate::stream::settings::Settings;
 use crate::web::api::VhostInfo;
 use crate::web::api::ids::IdStyle;
 use crate::web::live::Mounts;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Descriptors the process keeps for itself (rings, event fds, listeners, files, the log).
@@ -43,6 +46,24 @@ pub struct Plan {
     pub feed_memory_bytes: u64,
     /// Connections that may be open at once.
     pub max_connections: u64,
+}
+
+impl VhostPlan {
+    /// Whether a client may do what it wants, from its address and its page; else why not, in a word and in full.
+    pub fn admits(&self, verb: Verb, ip: IpAddr, page_url: &str) -> Result<(), (CloseReason, String)> {
+        let Vhost { security, refer, .. } = &self.config;
+        let of_verb = if verb == Verb::Play { &refer.play } else { &refer.publish };
+        let is_welcome = |domains: &[String]| domains.is_empty() || access::is_of(page_url, domains);
+        if refer.enabled && !(is_welcome(&refer.all) && is_welcome(of_verb)) {
+            return Err((CloseReason::ReferDenied, format!("page {page_url:?}")));
+        }
+        if security.enabled {
+            access::judge(&security.allow, &security.deny, verb, ip).map_err(|denied| {
+                (CloseReason::SecurityDenied, format!("{} from {ip}, {denied}", verb.as_str()))
+            })?;
+        }
+        Ok(())
+    }
 }
 
 impl Plan {

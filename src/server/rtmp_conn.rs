@@ -3,6 +3,7 @@
 use super::conn::{About, Conn, Grant};
 use super::plan::VhostPlan;
 use super::shard::{Publishing, Shard};
+use crate::access::Verb;
 use crate::rtmp::command::Connect;
 use crate::rtmp::session::{
     ConnectRequest, ConnectionId, Event, PlayRequest, PublishKind, PublishLimits, PublishRequest, Refusal,
@@ -161,7 +162,7 @@ impl RtmpConn<'_> {
     }
 
     fn publish(&mut self, request: &PublishRequest) {
-        let Some(vhost) = self.resolve(&request.name) else { return };
+        let Some(vhost) = self.resolve(&request.name, Verb::Publish) else { return };
         let kind = match request.kind {
             PublishKind::Flash => ClientKind::FlashPublish,
             PublishKind::Fmle => ClientKind::FmlePublish,
@@ -192,7 +193,7 @@ impl RtmpConn<'_> {
     }
 
     fn play(&mut self, request: &PlayRequest) {
-        let Some(vhost) = self.resolve(&request.name) else { return };
+        let Some(vhost) = self.resolve(&request.name, Verb::Play) else { return };
         if self.shard.hub.borrow().is_full() {
             self.conn.note_detail(self.shard.plan().feed_memory_reached());
             return self.refuse(CloseReason::MemoryBudget);
@@ -206,19 +207,29 @@ impl RtmpConn<'_> {
         self.vhost = Some(vhost);
     }
 
-    /// The vhost of a stream; None if the client was refused.
-    fn resolve(&mut self, name: &StreamName) -> Option<Arc<VhostPlan>> {
+    /// The vhost of a stream that the client wants something of; None if it was refused.
+    fn resolve(&mut self, name: &StreamName, verb: Verb) -> Option<Arc<VhostPlan>> {
         #[cfg(feature = "fault-injection")]
         {
             crate::faults::in_connection(&name.stream);
             crate::faults::stall(&name.stream, self.shard.ctx.me().0);
         }
-        let vhost = self.shard.plan().vhost(&name.vhost).cloned();
-        if vhost.is_none() {
+        let Some(vhost) = self.shard.plan().vhost(&name.vhost).cloned() else {
             self.conn.note_detail(&name.vhost);
             self.refuse(CloseReason::VhostUnknown);
+            return None;
+        };
+        if let Err((reason, why)) = vhost.admits(verb, self.ip(), &self.caller.page_url) {
+            self.conn.note_detail(format_args!("{}/{}/{}: {why}", vhost.name, name.app, name.stream));
+            self.refuse(reason);
+            return None;
         }
-        vhost
+        Some(vhost)
+    }
+
+    /// Its address, or the one that a proxy before us named.
+    fn ip(&self) -> IpAddr {
+        self.caller.proxied_ip.map_or_else(|| self.conn.tcp().peer().ip(), IpAddr::from)
     }
 
     /// Says no, in the word that log and metrics have for it.
@@ -233,10 +244,10 @@ impl RtmpConn<'_> {
 
     /// What the API will say of this client.
     fn about(&self, vhost: &VhostPlan, name: &StreamName, kind: ClientKind, format: Option<Format>) -> About {
-        let Caller { tc_url, page_url, swf_url, proxied_ip } = &*self.caller;
+        let Caller { tc_url, page_url, swf_url, .. } = &*self.caller;
         About {
             key: post::key(&vhost.name, &name.app, &name.stream),
-            ip: proxied_ip.map_or_else(|| self.conn.tcp().peer().ip(), IpAddr::from),
+            ip: self.ip(),
             page_url: page_url.clone(),
             swf_url: swf_url.clone(),
             tc_url: tc_url.clone(),

@@ -86,6 +86,10 @@ reasons! {
         PublishStale = "publish_stale",
         /// No such vhost, and no default one.
         VhostUnknown = "vhost_unknown",
+        /// `security` is against its address.
+        SecurityDenied = "security_denied",
+        /// `refer` is against its page.
+        ReferDenied = "refer_denied",
         /// The set of tracks changed in a format that cannot say so within a body.
         TracksChanged = "tracks_changed",
         /// More command bytes wait for the peer than one connection may hold.

@@ -91,6 +91,20 @@ fn older_spellings_are_understood() {
 }
 
 #[test]
+fn rules_and_pages_come_over() {
+    let text = "vhost v { security { enabled on; deny publish 1.2.3.4; allow play all; allow publish 10.0.0.0/8; } \
+                refer a.com b.com; refer_play c.com; }";
+    let vhost = &config(text).vhosts["v"];
+    let shown = |rules: &[crate::access::Rule]| rules.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert!(vhost.security.enabled);
+    assert_eq!(shown(&vhost.security.allow), ["play all", "publish 10.0.0.0/8"]);
+    assert_eq!(shown(&vhost.security.deny), ["publish 1.2.3.4"]);
+    assert_eq!((vhost.refer.all.len(), &vhost.refer.play[0][..]), (2, "c.com"));
+    assert!(vhost.refer.enabled, "the old spelling has no switch");
+    assert!(!super::tests::config("vhost v { refer { enabled off; all a.com; } }").vhosts["v"].refer.enabled);
+}
+
+#[test]
 fn a_switch_is_what_srs_takes_it_for() {
     let vhost = |text: &str| config(&format!("vhost v {{ {text} }}")).vhosts["v"].clone();
     assert!(vhost("enabled yes;").enabled, "on by default: anything but off leaves it on");
