@@ -31,7 +31,8 @@
 //!
 //! ```text
 //! formats <- rtmp http <- stream <- caster <- web <- server <- main
-//! config stats   plain data and decisions: use formats only; rtmp upward may use them
+//! access config  plain data and decisions: use formats only; rtmp upward may use them
+//! stats
 //! shards         the engine: caster, web and server may use it, nothing below
 //! ```
 //!
@@ -43,6 +44,7 @@
 //! | [`caster`] | foreign input that becomes a publisher: the demo |
 //! | [`web`] | what is said over HTTP: API, live bodies, files, the player page |
 //! | [`server`] | sockets and shards around all of it |
+//! | [`access`] | who may publish and play |
 //! | [`config`], [`stats`], [`logging`], [`cli`] | what their names say |
 //! | `fuzzing` | for tests only: what must hold for every input |
 //!
