@@ -270,10 +270,12 @@ impl Origin {
         } else {
             self.timeline.republish(settings.jitter);
         }
-        // Whoever started in the last publish knows of those before it only what was in force there. (If
-        // nothing came in it, nobody started.)
+        // Whoever started in the last publish knows of those before it only what was in force there. If it brought
+        // headers alone nobody started, but who was behind may have jumped over earlier ones: what all know is nothing.
         if self.prelude.has_media() {
             self.delivered = Prelude::clone(&self.prelude);
+        } else if self.prelude.brings_anything() {
+            self.delivered = Prelude::default();
         }
         // Headers and metadata of the last publish are nobody's any more (SRS clears them at on_publish).
         let version = self.prelude.version + 1;

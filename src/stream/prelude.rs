@@ -59,6 +59,11 @@ impl Prelude {
         self.headers.iter().find(|h| h.kind == kind && !h.tag.multitrack)
     }
 
+    /// Whether anything came of which viewers are told, be it no more than metadata.
+    pub fn brings_anything(&self) -> bool {
+        self.has_media() || self.metadata.is_some() || !self.headers.is_empty()
+    }
+
     /// Whether coded media has been seen in this publish, so that viewers may have started.
     pub fn has_media(&self) -> bool {
         self.has_audio || self.has_video

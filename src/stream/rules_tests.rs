@@ -283,6 +283,32 @@ fn nobody_jumps_into_a_publish_before_its_first_frame() {
 }
 
 #[test]
+fn who_jumped_behind_a_publish_of_headers_alone_is_told_those_of_the_next() {
+    const METADATA: &[u8] = b"\x02\0\x0aonMetaData\x03\0\0\x09";
+    let mut bench = video(Settings { queue_length_ms: 1_000, ..Settings::default() });
+    let (_, wire) = bench.join();
+    bench.pump();
+    wire.0.borrow_mut().parked = Some(Default::default()); // stuck
+    bench.publish_again();
+    bench.send(0, &[VIDEO_HEADER_2, AUDIO_HEADER, KEY]);
+    (1..=20u32).for_each(|n| _ = bench.send(n * 100, &[PICTURE]));
+    bench.publish_again();
+    bench.send(0, &[METADATA]);
+    bench.unpublish();
+    bench.feed.sweep(bench.now_ms);
+    wire.0.borrow_mut().parked = None;
+    bench.feed.dirty = true;
+    bench.pump();
+    bench.publish();
+    bench.send(0, &[VIDEO_HEADER_2, AUDIO_HEADER, KEY]);
+    bench.pump();
+    bench.pump();
+    let seen = wire.0.borrow();
+    assert!(count(&seen.bytes, b"key") >= 1);
+    assert!(count(&seen.private, VIDEO_HEADER_2) + count(&seen.bytes, VIDEO_HEADER_2) >= 1);
+}
+
+#[test]
 fn a_window_is_measured_from_the_first_unit_kept() {
     let mut bench = video(Settings::default());
     let times: Vec<u32> = (1..=50).map(|n| n * 100).collect();

@@ -9,7 +9,7 @@ use super::metadata::Tracks;
 use super::prelude::Prelude;
 use super::viewer::Mode;
 use super::wire::Wire;
-use crate::formats::message::MediaTime;
+use crate::formats::message::{Kind, MediaTime};
 use crate::stats::reason::CloseReason;
 use std::sync::Arc;
 
@@ -169,11 +169,13 @@ impl<W: Wire> Feed<W> {
         {
             return Place { time: unit.time, counters: unit.counters, prelude: Arc::clone(&block.prelude) };
         }
-        // The live end: what comes next is not known yet, but it goes on from the last unit.
-        let last = self.log.blocks().back().and_then(|block| block.units.last());
+        // The live end: what comes next is not known yet, but it goes on from the last unit, or, where sound and pictures
+        // are not in order of their times, from the last one of the other kind.
+        let newest = || self.log.blocks().iter().rev().take(2).flat_map(|block| block.units.iter().rev());
+        let last_of = |kind: Kind| newest().find(|unit| unit.kind == kind).map(|unit| unit.time);
         Place {
-            time: last.map_or(MediaTime(0), |unit| unit.time),
-            counters: last.map_or(0, |unit| unit.counters),
+            time: last_of(Kind::Audio).into_iter().chain(last_of(Kind::Video)).min().unwrap_or(MediaTime(0)),
+            counters: newest().next().map_or(0, |unit| unit.counters),
             prelude: Arc::clone(&self.prelude),
         }
     }

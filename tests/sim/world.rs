@@ -35,6 +35,8 @@ struct Shard {
     touched: bool,
     /// Settings have changed, and it was not told yet.
     reloaded: bool,
+    /// How often viewers had lost what they stood in when half of the calm was over.
+    trimmed: u64,
     next_ms: Option<u64>,
     sweep_ms: u64,
     auto_ms: u32,
@@ -108,9 +110,14 @@ impl World {
             self.step();
         }
         self.begin_calm();
-        let end = self.now + CALM_MS;
-        while self.now < end {
-            self.step();
+        for _ in 0..2 {
+            for shard in &mut self.shards {
+                shard.trimmed = shard.hub.feed_counters().trimmed;
+            }
+            let end = self.now + CALM_MS / 2;
+            while self.now < end {
+                self.step();
+            }
         }
         self.check_liveness();
         self.leave_all();

@@ -189,7 +189,13 @@ impl World {
                     && (eye == Eye::Step || fact.kind == Kind::Audio)
                     && carries(watcher.format, fact)
             });
-            let mode = self.shards[watcher.shard].hub.viewer(id).map(|viewer| viewer.mode());
+            let hub = &self.shards[watcher.shard].hub;
+            let mode = hub.viewer(id).map(|viewer| viewer.mode());
+            // Its play is over, or its feed cannot hold what comes between two writes.
+            let is_ending = mode == Some(Mode::Closed) && watcher.wanted.duration_ms.is_some();
+            if is_ending || hub.feed_counters().trimmed > self.shards[watcher.shard].trimmed {
+                continue;
+            }
             let last = watcher.player.last;
             let nonce = session.script.nonce();
             let shows = session.script.style.video && watcher.format.carries_video();

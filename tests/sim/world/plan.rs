@@ -305,6 +305,7 @@ fn shard(me: usize, owners: &[u16], seed: u64) -> Shard {
         stalled_until: 0,
         touched: false,
         reloaded: false,
+        trimmed: 0,
         next_ms: None,
         sweep_ms: Rng::of(seed, "sweep", me).within(0, 249),
         auto_ms: 0,

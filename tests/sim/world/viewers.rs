@@ -237,7 +237,8 @@ impl World {
             return;
         }
         let hub = &self.shards[watcher.shard].hub;
-        let jumps = hub.viewer(id).map_or(u32::MAX, |viewer| viewer.counters.jumps);
+        // Where it was may be another by now.
+        let jumps = hub.viewer(id).filter(|_| !watcher.gone).map_or(u32::MAX, |viewer| viewer.counters.jumps);
         let ledger = &mut self.streams[watcher.stream].ledger;
         trace!(self.now, "viewer {n} gets {} bytes: {:?}", line.arrived.len(), hub.viewer(id));
         let frames = watcher.player.frames;
