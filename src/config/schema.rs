@@ -83,6 +83,12 @@ pub struct Config {
     /// what the limit of open files carries, which a number cannot exceed. Memory: a few KiB each.
     /// Reload: at once.
     pub max_connections: Option<u32>,
+    /// Connections of all kinds from one address. Default `"auto"` (`None`): as many as there are.
+    /// Reload: at once.
+    pub max_connections_per_ip: Option<u32>,
+    /// Connections that may come within a second; the others are closed after accept. Default `"auto"` (`None`): all.
+    /// Reload: at once.
+    pub accept_rate: Option<u32>,
     /// RTMP chunks that we send, in bytes, 128 to 65536. Default 60000. Larger ones cost players memory,
     /// smaller ones headers. Reload: next client.
     pub chunk_size: u32,
@@ -124,6 +130,13 @@ impl Section for Config {
         Self {
             listen: r.key("listen", AtOnce, one_or_more(listen_addr()), vec![ListenAddr::Port(1935)]),
             max_connections: r.key("max_connections", AtOnce, or_auto(integer(1..=10_000_000)), None),
+            max_connections_per_ip: r.key(
+                "max_connections_per_ip",
+                AtOnce,
+                or_auto(integer(1..=10_000_000)),
+                None,
+            ),
+            accept_rate: r.key("accept_rate", AtOnce, or_auto(integer(1..=1_000_000)), None),
             chunk_size: r.key("chunk_size", NextClient, integer(CHUNK_SIZES), DEFAULT_CHUNK_SIZE),
             srs_log_tank: r.key("srs_log_tank", Restart, word(Tank::WORDS), Tank::Console),
             srs_log_level: r.key("srs_log_level", AtOnce, word(Level::WORDS), Level::Trace),

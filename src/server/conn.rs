@@ -4,6 +4,7 @@
 //! feed bytes come from the pump, which sends only between units and only while nothing private waits. When
 //! the socket is full, one parked task owns it until what was begun is finished.
 
+use super::census::Counted;
 use super::process::Place;
 use super::shard::Shard;
 use super::signal::Signal;
@@ -26,6 +27,7 @@ use std::io::{self, IoSlice};
 use std::net::{IpAddr, Shutdown};
 use std::pin::pin;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -40,7 +42,7 @@ pub const TUNING: TcpTuning =
     TcpTuning { nodelay: None, notsent_lowat: Some(64 << 10), user_timeout: Some(DEFAULT_SEND_TIMEOUT) };
 
 /// What the API and the log say of a client.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct About {
     /// Its stream: the vhost that serves it, application and name.
     pub key: StreamKey,
@@ -56,6 +58,8 @@ pub struct About {
     pub kind: ClientKind,
     /// A viewer's format.
     pub format: Option<Format>,
+    /// Its place among the clients of its vhost.
+    pub seat: Option<Counted<Arc<str>>>,
 }
 
 impl About {
@@ -273,6 +277,11 @@ impl Conn {
     }
 
     // ---- who it is ----
+
+    /// Its place among the clients of a vhost, if it has one there.
+    pub fn take_seat(&self, vhost: &str) -> Option<Counted<Arc<str>>> {
+        self.about.borrow_mut().as_mut().filter(|about| about.vhost() == vhost)?.seat.take()
+    }
 
     /// What it does; counts it as a client from the first time on.
     pub fn set_about(&self, about: About) {

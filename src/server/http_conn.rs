@@ -243,6 +243,11 @@ impl HttpConn<'_> {
             self.conn.note_detail(self.shard.plan().feed_memory_reached());
             return self.refuse(503, CloseReason::MemoryBudget, exchange).await;
         }
+        let vhost = Arc::clone(&plan.name);
+        let Some(seat) = self.shard.process.per_vhost.enter(vhost, plan.config.max_clients) else {
+            self.conn.note_detail(&plan.name);
+            return self.refuse(503, CloseReason::MaxClients, exchange).await;
+        };
         let format = Format::from(live.format);
         let about = About {
             key: post::key(&plan.name, &live.app, &live.stream),
@@ -252,6 +257,7 @@ impl HttpConn<'_> {
             tc_url: format!("http://{}/{}", request.host, live.app),
             kind: ClientKind::Play,
             format: Some(format),
+            seat: Some(seat),
         };
         let wanted = ViewerWanted { bare: framing == LiveFraming::UntilClose, duration_ms: None };
         self.shard.begin_viewer(self.conn, plan, about, head, format, wanted);

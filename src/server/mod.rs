@@ -7,6 +7,7 @@
 //! | [`plan`] | what a configuration means, worked out once for all shards |
 //! | [`process`] | what all shards share |
 //! | [`reload`] | the configuration read again, and put in force on every shard |
+//! | [`census`] | how many clients there are of an address, of a vhost |
 //! | [`messages`] | everything that crosses shards |
 //! | [`shard`] | one shard: accept, turns, sweeps |
 //! | [`signal`] | a flag that one task waits for |
@@ -16,6 +17,7 @@
 //! | [`demo`] | the built-in stream |
 //! | [`snapshot`] | what a shard tells the API |
 
+pub mod census;
 pub mod conn;
 pub mod demo;
 pub mod http_conn;

@@ -1,10 +1,13 @@
 //! What all shards share: what the process is, the plan in force, and a few process-wide totals.
 
+use super::census::{Census, Counted};
 use super::plan::Plan;
 use crate::config::Config;
 use crate::rtmp::session::{Identity, SessionConfig};
+use crate::stats::reason::CloseReason;
 use crate::stats::system::Report;
 use crate::web::api::ProcessInfo;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -29,6 +32,9 @@ pub struct Process {
     /// Ports, as bound.
     pub ports: RwLock<Vec<(&'static str, std::net::SocketAddr)>>,
     connections: AtomicU64,
+    per_ip: Census<IpAddr>,
+    /// Publishers and players of each vhost.
+    pub per_vhost: Census<Arc<str>>,
 }
 
 impl Process {
@@ -51,6 +57,8 @@ impl Process {
             system: RwLock::default(),
             ports: RwLock::default(),
             connections: AtomicU64::new(0),
+            per_ip: Census::default(),
+            per_vhost: Census::default(),
         }
     }
 
@@ -64,13 +72,11 @@ impl Process {
         *self.plan.write().unwrap_or_else(PoisonError::into_inner) = plan;
     }
 
-    /// Takes a place among the connections, of which there may be `most`, if there is one.
-    pub fn enter(self: &Arc<Self>, most: u64) -> Option<Place> {
-        if self.connections.fetch_add(1, Ordering::Relaxed) >= most {
-            self.connections.fetch_sub(1, Ordering::Relaxed);
-            return None;
-        }
-        Some(Place(Arc::clone(self)))
+    /// Takes a place among the connections; the limit that is reached, if one is.
+    pub fn enter(self: &Arc<Self>, ip: IpAddr, plan: &Plan) -> Result<Place, CloseReason> {
+        let total = Total::enter(self, plan.max_connections).ok_or(CloseReason::MaxConnections)?;
+        let per_ip = self.per_ip.enter(ip.to_canonical(), plan.config.max_connections_per_ip);
+        Ok(Place { _total: total, _per_ip: per_ip.ok_or(CloseReason::MaxConnectionsPerIp)? })
     }
 
     /// Connections open now, on all shards.
@@ -79,10 +85,23 @@ impl Process {
     }
 }
 
-/// A connection's place among `max_connections`.
-pub struct Place(Arc<Process>);
+/// A connection's place among those that there may be.
+pub struct Place {
+    _total: Total,
+    _per_ip: Counted<IpAddr>,
+}
 
-impl Drop for Place {
+/// One of `max_connections`.
+struct Total(Arc<Process>);
+
+impl Total {
+    fn enter(process: &Arc<Process>, most: u64) -> Option<Total> {
+        let total = Total(Arc::clone(process));
+        (process.connections.fetch_add(1, Ordering::Relaxed) < most).then_some(total)
+    }
+}
+
+impl Drop for Total {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }

@@ -168,7 +168,7 @@ impl RtmpConn<'_> {
             PublishKind::Fmle => ClientKind::FmlePublish,
             PublishKind::Haivision => ClientKind::HaivisionPublish,
         };
-        let about = self.about(&vhost, &request.name, kind, None);
+        let Some(about) = self.about(&vhost, &request.name, kind, None) else { return };
         let key = Arc::clone(&about.key);
         self.conn.set_about(about);
         let source = self.shard.hub.borrow_mut().publish(&key, self.conn.id.0, &vhost.settings);
@@ -199,7 +199,7 @@ impl RtmpConn<'_> {
             return self.refuse(CloseReason::MemoryBudget);
         }
         let format = Format::Rtmp { chunk_bytes: self.session.chunk_bytes() };
-        let about = self.about(&vhost, &request.name, ClientKind::Play, Some(format));
+        let Some(about) = self.about(&vhost, &request.name, ClientKind::Play, Some(format)) else { return };
         self.session.accept_play();
         let opening = self.session.take_output();
         let wanted = Wanted { bare: false, duration_ms: request.duration_ms };
@@ -242,10 +242,23 @@ impl RtmpConn<'_> {
         self.conn.end(reason);
     }
 
-    /// What the API will say of this client.
-    fn about(&self, vhost: &VhostPlan, name: &StreamName, kind: ClientKind, format: Option<Format>) -> About {
+    /// What the API will say of this client; None if its vhost has as many as it may, and it was refused.
+    fn about(
+        &mut self,
+        vhost: &VhostPlan,
+        name: &StreamName,
+        kind: ClientKind,
+        format: Option<Format>,
+    ) -> Option<About> {
+        let (all, most) = (&self.shard.process.per_vhost, vhost.config.max_clients);
+        let had = self.conn.take_seat(&vhost.name); // it published or played before
+        let Some(seat) = had.or_else(|| all.enter(Arc::clone(&vhost.name), most)) else {
+            self.conn.note_detail(&vhost.name);
+            self.refuse(CloseReason::MaxClients);
+            return None;
+        };
         let Caller { tc_url, page_url, swf_url, .. } = &*self.caller;
-        About {
+        Some(About {
             key: post::key(&vhost.name, &name.app, &name.stream),
             ip: self.ip(),
             page_url: page_url.clone(),
@@ -253,7 +266,8 @@ impl RtmpConn<'_> {
             tc_url: tc_url.clone(),
             kind,
             format,
-        }
+            seat: Some(seat),
+        })
     }
 
     /// Sends the messages of this read to the owner.

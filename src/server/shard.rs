@@ -61,6 +61,8 @@ pub struct Shard {
     /// Thousandths of a core, in the last sample.
     pub busy_permille: Cell<u32>,
     sampled: Cell<(u64, Demand)>,
+    /// When a connection came last, and how many more may come at once then, by `accept_rate`.
+    may_come: Cell<(u64, f64)>,
     swept_ms: Cell<u64>,
     rates_ms: Cell<u64>,
     next_conn: Cell<u64>,
@@ -129,6 +131,7 @@ impl Shard {
             cadence: RefCell::default(),
             busy_permille: Cell::new(0),
             sampled: Cell::default(),
+            may_come: Cell::new((0, f64::MAX)),
             swept_ms: Cell::new(0),
             rates_ms: Cell::new(0),
             // As in SRS ids begin somewhere above 100.
@@ -158,15 +161,29 @@ impl Shard {
         self.cadence.borrow().interval_ms()
     }
 
-    /// Takes a connection in; None if the server is full.
+    /// Takes a connection in; None if there are too many.
     pub fn admit(self: &Rc<Self>, tcp: TcpConn) -> Option<Rc<Conn>> {
-        let most = self.plan.borrow().max_connections;
-        let Some(place) = self.process.enter(most) else {
-            self.counters.borrow_mut().closes.add(CloseReason::MaxConnections);
-            self.tell_stray(CloseReason::MaxConnections, || {
-                format!("{} refused: max_connections {most} reached", tcp.peer())
-            });
-            return None;
+        let plan = self.plan();
+        let entered = match self.may_accept(&plan) {
+            true => self.process.enter(tcp.peer().ip(), &plan),
+            false => Err(CloseReason::AcceptRate),
+        };
+        let place = match entered {
+            Ok(place) => place,
+            Err(reason) => {
+                self.counters.borrow_mut().closes.add(reason);
+                self.tell_stray(reason, || {
+                    let most = match reason {
+                        CloseReason::MaxConnections => plan.max_connections,
+                        CloseReason::MaxConnectionsPerIp => {
+                            plan.config.max_connections_per_ip.unwrap_or(0).into()
+                        }
+                        _ => plan.config.accept_rate.unwrap_or(0).into(),
+                    };
+                    format!("{} refused: {reason} {most} reached", tcp.peer())
+                });
+                return None;
+            }
         };
         let bits = ClientId::shard_bits(self.ctx.shards());
         let number = self.next_conn.replace(self.next_conn.get() + 1);
@@ -174,6 +191,19 @@ impl Shard {
         let conn = Conn::new(id, tcp, self, place);
         self.conns.borrow_mut().insert(id, Rc::clone(&conn));
         Some(conn)
+    }
+
+    /// Whether `accept_rate` permits one more connection now. Each shard has its part of it, and of a second without
+    /// connections what that would have permitted.
+    fn may_accept(&self, plan: &Plan) -> bool {
+        let Some(rate) = plan.config.accept_rate else { return true };
+        let rate = f64::from(rate) / f64::from(self.ctx.shards());
+        let (before_ms, left) = self.may_come.get();
+        let now_ms = self.now_ms();
+        let since = now_ms.saturating_sub(before_ms) as f64 / 1000.0;
+        let left = (left + since * rate).min(rate.max(1.0));
+        self.may_come.set((now_ms, if left >= 1.0 { left - 1.0 } else { left }));
+        left >= 1.0
     }
 
     /// A connection has ended: it leaves the core, is counted, and gets its line in the log.
@@ -429,7 +459,7 @@ impl Shard {
 /// Where a limit of ours is reached the operator may have to act; what peers do is their business.
 fn stray_level(reason: CloseReason) -> log::Level {
     match reason {
-        CloseReason::MaxConnections | CloseReason::MemoryBudget => log::Level::Warn,
+        CloseReason::MaxConnections | CloseReason::AcceptRate | CloseReason::MemoryBudget => log::Level::Warn,
         _ => log::Level::Info,
     }
 }

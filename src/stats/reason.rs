@@ -58,6 +58,12 @@ reasons! {
         ServerStopping = "server_stopping",
         /// `max_connections` is reached.
         MaxConnections = "max_connections",
+        /// `max_connections_per_ip` is reached.
+        MaxConnectionsPerIp = "max_connections_per_ip",
+        /// The vhost's `max_clients` is reached.
+        MaxClients = "max_clients",
+        /// More connections came within a second than `accept_rate` permits.
+        AcceptRate = "accept_rate",
         /// A memory budget is used up, so a newcomer is refused.
         MemoryBudget = "memory_budget",
         /// The stream is being encoded in as many formats as it may be.

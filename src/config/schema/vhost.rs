@@ -21,6 +21,8 @@ pub struct Vhost {
     pub enabled: bool,
     /// Other names of it. Default none. Reload: next client.
     pub aliases: Vec<String>,
+    /// Publishers and players together. Default `"auto"` (`None`): as many as come. Reload: next client.
+    pub max_clients: Option<u32>,
     /// Whether each message goes out at once, audio alone too: the lowest latency, at the highest CPU per
     /// viewer. Overrides `play.mw_latency`. Default false. Reload: at once.
     pub min_latency: bool,
@@ -61,6 +63,7 @@ impl Section for Vhost {
                 any_number_of(text(VHOST_NAMES, is_vhost_name)),
                 Vec::new(),
             ),
+            max_clients: r.key("max_clients", NextClient, or_auto(integer(1..=10_000_000)), None),
             min_latency: r.key("min_latency", AtOnce, switch(), false),
             tcp_nodelay: r.key("tcp_nodelay", NextClient, switch(), false),
             chunk_size: r.key("chunk_size", NextClient, or_auto(integer(CHUNK_SIZES)), None),
