@@ -47,9 +47,11 @@ pub fn bind(ports: &[Port], shards: u16) -> Result<Vec<Vec<Bound>>, ListenError>
     let mut all: Vec<Vec<Bound>> = (0..shards).map(|_| Vec::new()).collect();
     for port in ports {
         let mut at = port.at;
+        let failed = |source| ListenError { name: port.name, at: port.at, source };
+        // With SO_REUSEPORT a second server of the same user would bind, and take half of the first one's connections.
+        drop(bind_one(at, false).map_err(failed)?);
         for bounds in &mut all {
-            let socket =
-                bind_one(at).map_err(|source| ListenError { name: port.name, at: port.at, source })?;
+            let socket = bind_one(at, true).map_err(failed)?;
             // Port 0: the first socket gets a port from the kernel, the other shards share it.
             at = socket.local_addr().ok().and_then(|a| a.as_socket()).unwrap_or(at);
             bounds.push(Bound { name: port.name, at, socket });
@@ -58,14 +60,14 @@ pub fn bind(ports: &[Port], shards: u16) -> Result<Vec<Vec<Bound>>, ListenError>
     Ok(all)
 }
 
-fn bind_one(at: SocketAddr) -> io::Result<Socket> {
+fn bind_one(at: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(at), Type::STREAM.cloexec(), Some(Protocol::TCP))?;
     if at.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     // SO_REUSEADDR: a restart must not wait for connections in TIME_WAIT.
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
+    socket.set_reuse_port(shared)?;
     socket.bind(&at.into())?;
     Ok(socket)
 }
@@ -89,6 +91,17 @@ mod tests {
         let v6 = Port { name: "t6", at: format!("[::]:{shared}").parse().unwrap() };
         let both = bind(&[v6], 2).unwrap();
         both.iter().chain(&v4).flatten().for_each(|b| b.listen().unwrap());
+    }
+
+    #[test]
+    fn two_servers_do_not_share_a_port() {
+        let first = bind(&[Port { name: "t", at: "127.0.0.1:0".parse().unwrap() }], 2).unwrap();
+        first.iter().flatten().for_each(|b| b.listen().unwrap());
+        let again = Port { name: "t", at: first[0][0].at };
+        let error = bind(&[again], 2).unwrap_err();
+        assert_eq!(error.source.kind(), io::ErrorKind::AddrInUse, "{error}");
+        drop(first);
+        assert!(bind(&[again], 2).is_ok());
     }
 
     #[test]
