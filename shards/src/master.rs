@@ -212,15 +212,24 @@ pub enum Signal {
     Reload,
     /// SIGUSR1: reopen the log.
     Reopen,
+    /// SIGURG: a thread of this process has something for who waits.
+    Woken,
 }
 
-const SIGNALS: [(libc::c_int, Signal); 5] = [
+const SIGNALS: [(libc::c_int, Signal); 6] = [
     (libc::SIGINT, Signal::Stop),
     (libc::SIGTERM, Signal::Stop),
     (libc::SIGQUIT, Signal::Drain),
     (libc::SIGHUP, Signal::Reload),
     (libc::SIGUSR1, Signal::Reopen),
+    (libc::SIGURG, Signal::Woken),
 ];
+
+/// Ends the wait of [`Signals::wait`], from any thread. Without such a wait it has no effect.
+pub fn wake_waiting_signals() {
+    // SAFETY: it takes two numbers; SIGURG is blocked or, by default, ignored.
+    unsafe { libc::kill(libc::getpid(), libc::SIGURG) };
+}
 
 /// The signals, blocked in every thread and waited for in one place.
 pub struct Signals(libc::sigset_t);

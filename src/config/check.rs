@@ -168,7 +168,6 @@ const SRS_ONLY: &[&str] = &[
     "pid",
     "pithy_print_ms",
     "query_latest_version",
-    "raw_api",
     "rtc",
     "rtc_server",
     "server_id",

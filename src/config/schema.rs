@@ -165,6 +165,8 @@ pub struct HttpApi {
     /// Whether ids are strings as in SRS 4 and later, rather than the integers of SRS 3. Default false.
     /// Reload: at once.
     pub string_ids: bool,
+    /// `[http_api.raw_api]`: what changes the running server.
+    pub raw_api: RawApi,
 }
 
 impl Section for HttpApi {
@@ -174,6 +176,25 @@ impl Section for HttpApi {
             listen: r.key("listen", AtOnce, one_or_more(listen_addr()), vec![ListenAddr::Port(1985)]),
             crossdomain: r.key("crossdomain", AtOnce, switch(), true),
             string_ids: r.key("string_ids", AtOnce, switch(), false),
+            raw_api: r.section("raw_api"),
+        }
+    }
+}
+
+/// `[http_api.raw_api]`. What changes anything is done for requests from this machine only, whatever stands here.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RawApi {
+    /// Whether `/api/v1/raw` does anything. Default false. Reload: at once.
+    pub enabled: bool,
+    /// Whether `rpc=reload` reads the configuration again, as SIGHUP does. Default false. Reload: at once.
+    pub allow_reload: bool,
+}
+
+impl Section for RawApi {
+    fn read(r: &mut Reader<'_, '_>) -> Self {
+        Self {
+            enabled: r.key("enabled", AtOnce, switch(), false),
+            allow_reload: r.key("allow_reload", AtOnce, switch(), false),
         }
     }
 }
@@ -262,7 +283,7 @@ macro_rules! default_is_empty {
         }
     )*};
 }
-default_is_empty!(Config, HttpApi, HttpServer, Vhost, Play, Publish, HttpRemux, Security, Refer);
+default_is_empty!(Config, HttpApi, RawApi, HttpServer, Vhost, Play, Publish, HttpRemux, Security, Refer);
 
 impl Config {
     /// Whether the API is on a port of the HTTP server, as SRS 5 and later permit.

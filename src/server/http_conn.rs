@@ -16,7 +16,7 @@ use crate::stream::post;
 use crate::stream::viewer::Wanted as ViewerWanted;
 use crate::web::api::ids::ClientId;
 use crate::web::api::snapshot::{ClientKind, Wanted, WantedClients};
-use crate::web::api::{self, ApiCall, ApiContext, KickOutcome, Query};
+use crate::web::api::{self, ApiCall, ApiContext, KickOutcome, Query, RawApi, ReloadOutcome};
 use crate::web::files;
 use crate::web::live::LiveRequest;
 use crate::web::page::{self, Asset};
@@ -377,6 +377,12 @@ impl HttpConn<'_> {
         let response = match call {
             ApiCall::Answer(response) => response,
             ApiCall::Snapshot(query) => self.ask(query).await,
+            ApiCall::Reload(reload) => {
+                let process = Arc::clone(process);
+                // On a helper thread: the master takes its time.
+                let outcome = self.shard.ctx.offload(move || process.ask_reload()).await;
+                api::reloaded(&reload, &outcome.unwrap_or(ReloadOutcome::Unanswered))
+            }
             ApiCall::Kick(kick) => {
                 let to = self.shard_of(kick.client);
                 let asked = self.shard.ctx.ask(to, |reply| Msg::Kick(kick.client, reply), ASK_LIMIT).await;
@@ -450,6 +456,11 @@ fn with_context<R>(process: &Process, plan: &Plan, f: impl FnOnce(&ApiContext<'_
         service_id: &process.service_id,
         crossdomain: plan.config.http_api.crossdomain,
         id_style: plan.id_style(),
+        raw_api: RawApi {
+            enabled: plan.config.http_api.raw_api.enabled,
+            allow_reload: plan.config.http_api.raw_api.allow_reload,
+        },
+        config_version: plan.version,
         vhosts: &plan.vhost_infos,
         process: &process.about,
         system: &system,

@@ -6,11 +6,27 @@ use crate::config::Config;
 use crate::rtmp::session::{Identity, SessionConfig};
 use crate::stats::reason::CloseReason;
 use crate::stats::system::Report;
-use crate::web::api::ProcessInfo;
+use crate::web::api::{ProcessInfo, ReloadOutcome};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// So many may ask for a reload at once.
+const RELOADS_ASKED: usize = 16;
+/// Whoever asks waits so long.
+const RELOAD_TAKES: Duration = Duration::from_secs(5);
+
+/// Somebody who asks for a reload and waits for what comes of it.
+pub struct ReloadRequest(SyncSender<ReloadOutcome>);
+
+impl ReloadRequest {
+    /// Tells what came of it.
+    pub fn answer(self, outcome: ReloadOutcome) {
+        let _ = self.0.try_send(outcome);
+    }
+}
 
 /// Shared by all shards.
 pub struct Process {
@@ -31,6 +47,7 @@ pub struct Process {
     pub system: RwLock<Report>,
     /// Ports, as bound.
     pub ports: RwLock<Vec<(&'static str, std::net::SocketAddr)>>,
+    reloads: Mutex<Vec<ReloadRequest>>,
     connections: AtomicU64,
     per_ip: Census<IpAddr>,
     /// Publishers and players of each vhost.
@@ -56,6 +73,7 @@ impl Process {
             service_id: format!("{:08x}", noise as u32),
             system: RwLock::default(),
             ports: RwLock::default(),
+            reloads: Mutex::default(),
             connections: AtomicU64::new(0),
             per_ip: Census::default(),
             per_vhost: Census::default(),
@@ -70,6 +88,25 @@ impl Process {
     /// Puts another in force, for those who ask from now on.
     pub fn set_plan(&self, plan: Arc<Plan>) {
         *self.plan.write().unwrap_or_else(PoisonError::into_inner) = plan;
+    }
+
+    /// Asks the master for a reload and waits for what comes of it. Blocks the thread.
+    pub fn ask_reload(&self) -> ReloadOutcome {
+        let (reply, answer) = sync_channel(1);
+        {
+            let mut asked = self.reloads.lock().unwrap_or_else(PoisonError::into_inner);
+            if asked.len() == RELOADS_ASKED {
+                return ReloadOutcome::Unanswered;
+            }
+            asked.push(ReloadRequest(reply));
+        }
+        shards::master::wake_waiting_signals();
+        answer.recv_timeout(RELOAD_TAKES).unwrap_or(ReloadOutcome::Unanswered)
+    }
+
+    /// For the master: who asks for a reload.
+    pub fn asked_reloads(&self) -> Vec<ReloadRequest> {
+        std::mem::take(&mut self.reloads.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Takes a place among the connections; the limit that is reached, if one is.

@@ -1,15 +1,16 @@
 //! From a configuration to running shards, and the master's life after that: signals until the end.
 
 use super::process::Process;
-use super::reload::{InForce, ReloadError};
+use super::reload::InForce;
 use super::shard::{API, HTTP, RTMP, Shard, ShardService};
 use crate::cli::Exit;
+use crate::config::Config;
 use crate::config::mount::Mount;
 use crate::config::schema::{DEFAULT_VHOST, MAX_CORES};
 use crate::config::units::ListenAddr;
-use crate::config::{Change, Config};
 use crate::logging::LogHandle;
 use crate::stats::system::{ProcTexts, Sample};
+use crate::web::api::ReloadOutcome;
 use shards::master::{Signal, Signals};
 use shards::{Control, Cores, Ended, Pin, Port, Running, StartError, placement, preflight};
 use std::rc::Rc;
@@ -147,8 +148,13 @@ fn preside(process: &Process, running: &Running, in_force: &mut InForce, signals
             }
             Some(Signal::Drain) => break,
             Some(Signal::Reopen) => log.reopen(),
-            Some(Signal::Reload) => tell(process, in_force.reload(process, running, log)),
-            None => {}
+            Some(Signal::Reload) => _ = reload(process, running, in_force, log),
+            Some(Signal::Woken) | None => {}
+        }
+        let asked = process.asked_reloads();
+        if !asked.is_empty() {
+            let outcome = reload(process, running, in_force, log);
+            asked.into_iter().for_each(|asked| asked.answer(outcome.clone()));
         }
         let done = drained_at.is_some_and(|at| process.connections() == 0 || at.elapsed() > DRAIN_LIMIT);
         if done || running.any_ended() {
@@ -159,18 +165,22 @@ fn preside(process: &Process, running: &Running, in_force: &mut InForce, signals
     running.broadcast(Control::Stop);
 }
 
-/// What came of a reload, for the log.
-fn tell(process: &Process, reloaded: Result<Vec<Change>, ReloadError>) {
-    match reloaded {
+/// Reloads, and says in the log what came of it.
+fn reload(process: &Process, running: &Running, in_force: &mut InForce, log: &LogHandle) -> ReloadOutcome {
+    match in_force.reload(process, running, log) {
         Ok(changes) => {
-            changes.iter().for_each(|change| log::info!("reload: {change}"));
             let plan = process.plan();
+            changes.iter().for_each(|change| log::info!("reload: {change}"));
             log::info!("reload: version {} is in force, {} changes", plan.version, changes.len());
             plan.config.warnings().iter().for_each(|warning| log::warn!("{warning}"));
+            ReloadOutcome::Applied { version: plan.version, changes }
         }
         Err(error) => {
-            error.to_string().lines().for_each(|line| log::error!("reload: {line}"));
-            log::error!("reload: version {} stays in force", process.plan().version);
+            let version = process.plan().version;
+            let errors: Vec<String> = error.to_string().lines().map(str::to_owned).collect();
+            errors.iter().for_each(|line| log::error!("reload: {line}"));
+            log::error!("reload: version {version} stays in force");
+            ReloadOutcome::Refused { version, errors }
         }
     }
 }

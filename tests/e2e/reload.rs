@@ -1,12 +1,14 @@
 //! Goal: a reload costs live streams nothing, whatever else it changes; a bad one changes nothing.
 //! Method: a neighbour's frames are compared while the server is told to read one configuration after another.
 
-use crate::support::http::get;
+use crate::support::http::{get, request};
 use crate::support::neighbour::Neighbour;
 use crate::support::player::{Player, try_connect};
 use crate::support::server::{Server, Setup};
 use crate::support::wait_for;
+use serde_json::Value;
 use srs_shard::rtmp::client::Role;
+use std::fs;
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -104,4 +106,29 @@ fn the_api_moves_to_the_http_server_s_port_and_back() {
     server.reload(&original);
     wait_for("the API's port", || TcpStream::connect(server.api_at()).ok());
     assert_eq!((statuses(server.api_at()), statuses(server.http_at())), ([200; 3], [404; 3]));
+}
+
+#[test]
+fn the_api_reloads_and_says_what_that_changed() {
+    let raw = "[http_api.raw_api]\nenabled = true\nallow_reload = true\n";
+    let server = Setup::new(2).tables(raw).start();
+    let original = server.configuration();
+    let reload = |configuration: &str| -> Value {
+        fs::write(server.folder().join("server.toml"), configuration).expect("our own file");
+        let answer = request(server.api_at(), "POST", "/api/v1/raw?rpc=reload", &[]);
+        serde_json::from_slice(&answer.body).expect("JSON")
+    };
+    let version = || server.api("/api/v1/summaries")["data"]["self"]["config_version"].clone();
+    assert_eq!(version(), 1);
+    let answer = reload(&("chunk_size = 4096\n".to_owned() + &original));
+    assert_eq!((&answer["code"], &answer["version"]), (&0.into(), &2.into()), "{answer}");
+    assert_eq!(answer["changes"][0]["key"], "chunk_size");
+    assert_eq!(answer["changes"][0]["verdict"], "applies to new clients");
+    wait_for("the version", || (version() == 2).then_some(()));
+    let answer = reload("chunk_size = 4095.5");
+    assert_eq!((&answer["code"], &answer["version"]), (&1023.into(), &2.into()), "{answer}");
+    let error = answer["errors"][0].as_str().expect("a text");
+    assert!(error.contains("server.toml:1:14: chunk_size: found 4095.5"), "{error}");
+    assert_eq!(version(), 2);
+    assert_eq!(reload(&original)["changes"][0]["to"], "60000");
 }

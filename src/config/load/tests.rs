@@ -152,7 +152,7 @@ fn a_typing_error_names_the_nearest_key() {
     assert_eq!(
         errors("[http_api]\nzzz = 1"),
         ["x.toml:2:1: http_api.zzz: no such key; \
-             allowed here: enabled, listen, crossdomain, string_ids"]
+             allowed here: enabled, listen, crossdomain, string_ids, raw_api"]
     );
 }
 

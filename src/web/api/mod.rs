@@ -1,8 +1,8 @@
 //! The HTTP API, as SRS's: `/api/v1/…` and `/metrics`. Decisions only.
 //!
 //! [`route`] answers at once what needs no streams, else says what to ask the shards for: a [`Query`] for
-//! [`finish`], or a [`Kick`] for [`kicked`]. Answers carry HTTP 200 and a `code`, as SRS's do; of SRS's API are
-//! left out, until control brings them: `raw`, `clusters` and authentication.
+//! [`finish`], a [`Kick`] for [`kicked`], or a [`Reload`] for [`reloaded`]. Answers carry HTTP 200 and a `code`, as
+//! SRS's do; of SRS's API are left out so far: `raw`'s `query` and `update`, `clusters` and authentication.
 
 pub mod ids;
 pub mod json;
@@ -11,6 +11,7 @@ mod metrics;
 mod mux;
 mod objects;
 mod pages;
+pub mod raw;
 pub mod snapshot;
 
 use crate::http::request::{Method, Request};
@@ -20,6 +21,7 @@ use crate::stats::system::Report;
 use ids::{ClientId, IdStyle};
 use json::Object;
 use mux::{Found, Mux};
+pub use raw::{RawApi, Reload, ReloadOutcome, reloaded};
 use snapshot::{ShardSnapshot, Wanted, WantedClients};
 use std::net::IpAddr;
 use std::sync::LazyLock;
@@ -33,6 +35,9 @@ const MIN_COUNT: usize = 10;
 mod code {
     pub(super) const TEST: u32 = 100;
     pub(super) const FORBIDDEN: u32 = 403;
+    pub(super) const CONFIG_INVALID: u32 = 1023;
+    pub(super) const RAW_RPC: u32 = 1060;
+    pub(super) const RAW_DISABLED: u32 = 1061;
     pub(super) const UNANSWERED: u32 = 503;
     pub(super) const VHOST_NOT_FOUND: u32 = 2014;
     pub(super) const STREAM_NOT_FOUND: u32 = 2048;
@@ -50,6 +55,10 @@ pub struct ApiContext<'a> {
     pub crossdomain: bool,
     /// `http_api.string_ids`.
     pub id_style: IdStyle,
+    /// `http_api.raw_api`.
+    pub raw_api: RawApi,
+    /// How many configurations were in force so far.
+    pub config_version: u64,
     /// Configured vhosts.
     pub vhosts: &'a [VhostInfo],
     /// This process.
@@ -95,6 +104,8 @@ pub enum ApiCall {
     Snapshot(Query),
     /// Ask the client's shard to close it, and say [`kicked`].
     Kick(Kick),
+    /// Read the configuration again, and say [`reloaded`].
+    Reload(Reload),
 }
 
 /// A question that takes snapshots to answer.
@@ -185,6 +196,7 @@ pub fn route(request: &Request, peer: IpAddr, context: &ApiContext<'_>) -> ApiCa
     };
     match endpoint {
         Endpoint::Page(page) => answer(page(context, request)),
+        Endpoint::Raw => raw::call(request, peer, context, callback.as_deref()),
         Endpoint::Errors => answer(Object::new().with("code", code::TEST)),
         Endpoint::Redirects => ApiCall::Answer(Response::redirect(301, "/api/v1/tests/errors")),
         Endpoint::Summaries => query(What::Summaries),
@@ -318,6 +330,7 @@ type Page = fn(&ApiContext<'_>, &Request) -> Object;
 #[derive(Clone, Copy, Debug)]
 enum Endpoint {
     Page(Page),
+    Raw,
     Errors,
     Redirects,
     Summaries,
@@ -342,6 +355,7 @@ static ENDPOINTS: LazyLock<Mux<Endpoint>> = LazyLock::new(|| {
         ("/api/v1/vhosts/", Endpoint::Vhosts),
         ("/api/v1/streams/", Endpoint::Streams),
         ("/api/v1/clients/", Endpoint::Clients),
+        ("/api/v1/raw", Endpoint::Raw),
         ("/api/v1/tests/requests", Endpoint::Page(pages::test_request)),
         ("/api/v1/tests/errors", Endpoint::Errors),
         ("/api/v1/tests/redirects", Endpoint::Redirects),

@@ -39,7 +39,8 @@ pub(super) fn v1_index(context: &ApiContext<'_>, _: &Request) -> Object {
         .with("requests", "the request itself, for http debug")
         .with("vhosts", "manage all vhosts or specified vhost")
         .with("streams", "manage all streams or specified stream")
-        .with("clients", "manage all clients or specified client, default query top 10 clients");
+        .with("clients", "manage all clients or specified client, default query top 10 clients")
+        .with("raw", "raw api for srs, support CUID srs for instance the config");
     let tests = Object::new()
         .with("requests", "show the request info")
         .with("errors", "always return an error 100")
@@ -212,7 +213,8 @@ pub(super) fn summaries(context: &ApiContext<'_>, shards: &[ShardSnapshot]) -> O
         .with("mem_kbyte", now.usage.max_resident_kbytes)
         .with("mem_percent", resident_fraction)
         .with("cpu_percent", system.process_cpu())
-        .with("srs_uptime", context.now_ms.saturating_sub(process.started_ms) / 1000);
+        .with("srs_uptime", context.now_ms.saturating_sub(process.started_ms) / 1000)
+        .with("config_version", context.config_version);
     let [load_1m, load_5m, load_15m] = now.load;
     let machine = Object::new()
         .with("cpu_percent", system.system_cpu())

@@ -1,7 +1,8 @@
 use super::ids::*;
 use super::snapshot::*;
 use super::*;
-use crate::config::schema::DEFAULT_VHOST;
+use crate::config::reload::{Change, What};
+use crate::config::schema::{self, DEFAULT_VHOST};
 use crate::http::request::{Event, Parser};
 use crate::stats::rates::LagHistogram;
 use crate::stats::reason::{CloseReason, DropReason};
@@ -30,6 +31,7 @@ struct Fixture {
     process: ProcessInfo,
     system: Report,
     id_style: IdStyle,
+    raw_api: RawApi,
 }
 
 impl Fixture {
@@ -56,7 +58,7 @@ impl Fixture {
                 format!("7 (srs-shard) S 1 7 7 0 -1 0 5 0 6 0 {used} 0 0 0 20 0 3 0 9 4096 25 1 2\n");
             system.push(Sample::parse(&texts, at_ms));
         }
-        Self { vhosts, process, system, id_style: IdStyle::Numeric }
+        Self { vhosts, process, system, id_style: IdStyle::Numeric, raw_api: RawApi::default() }
     }
 
     fn context(&self) -> ApiContext<'_> {
@@ -65,6 +67,8 @@ impl Fixture {
             service_id: "abcdefgh",
             crossdomain: true,
             id_style: self.id_style,
+            raw_api: self.raw_api,
+            config_version: 4,
             vhosts: &self.vhosts,
             process: &self.process,
             system: &self.system,
@@ -417,7 +421,7 @@ fn summaries_add_the_shards_to_the_machine() {
         f.asked("/api/v1/summaries", shards()),
         "{\"code\":0,\"server\":\"vid-7-3\",\"data\":{\"ok\":true,\"now_ms\":61500,\
          \"self\":{\"version\":\"3.0.170\",\"pid\":7,\"ppid\":1,\"argv\":\"./srs-shard -c \\\"x\\\"\",\"cwd\":\"/srv\",\
-         \"mem_kbyte\":0,\"mem_percent\":0.10,\"cpu_percent\":0.25,\"srs_uptime\":60},\
+         \"mem_kbyte\":0,\"mem_percent\":0.10,\"cpu_percent\":0.25,\"srs_uptime\":60,\"config_version\":4},\
          \"system\":{\"cpu_percent\":0.50,\"disk_read_KBps\":0,\"disk_write_KBps\":0,\"disk_busy_percent\":0.00,\
          \"mem_ram_kbyte\":1000,\"mem_ram_percent\":0.75,\"mem_swap_kbyte\":0,\"mem_swap_percent\":0.00,\
          \"cpus\":0,\"cpus_online\":0,\"uptime\":9.50,\"ilde_time\":3.00,\"load_1m\":0.50,\"load_5m\":0.25,\"load_15m\":1.00,\
@@ -505,7 +509,7 @@ fn only_who_sits_at_the_machine_may_kick() {
                     assert!(!allowed, "{peer} {headers}");
                     assert_eq!((response.status, text(&response).as_str()), (403, body));
                 }
-                ApiCall::Snapshot(_) => panic!("{peer} {headers}"),
+                ApiCall::Snapshot(_) | ApiCall::Reload(_) => panic!("{peer} {headers}"),
             }
         }
         // Reading is for everyone, and `method` means nothing without a callback.
@@ -609,4 +613,41 @@ fn check_exposition(lines: &[&str]) {
         at += 1;
     }
     assert!(families.len() > 30 && samples.len() > 100);
+}
+
+#[test]
+fn the_raw_api_reloads_for_who_may() {
+    let mut f = Fixture::new();
+    let called = |f: &Fixture, target: &str| text(&f.answer(&get(target)));
+    assert_eq!(called(&f, "/api/v1/raw?rpc=reload"), r#"{"code":1061}"#, "it is off");
+    let raw = |enabled| format!(r#""raw_api":{{"enabled":{enabled},"allow_reload":{enabled},"#);
+    assert!(called(&f, "/api/v1/raw?rpc=raw").contains(&raw(false)));
+    f.raw_api = RawApi { enabled: true, allow_reload: true };
+    assert!(called(&f, "/api/v1/raw?rpc=raw").contains(&raw(true)));
+    assert_eq!(called(&f, "/api/v1/raw"), r#"{"code":1060}"#);
+    assert_eq!(called(&f, "/api/v1/raw?rpc=explode"), r#"{"code":1060}"#);
+    assert_eq!(called(&f, "/api/v1/raw?rpc=update"), r#"{"code":1061}"#);
+    let ApiCall::Reload(reload) = f.route(&get("/api/v1/raw?rpc=reload&callback=f")) else {
+        panic!("a reload")
+    };
+    let away = route(&get("/api/v1/raw?rpc=reload"), [10, 0, 0, 1].into(), &f.context());
+    assert!(matches!(away, ApiCall::Answer(Response { status: 403, .. })));
+
+    let (from, to) = ("1".to_owned(), "\"2\"".to_owned());
+    let changed = What::Changed { from, to, reload: schema::Reload::Restart };
+    let changes = vec![
+        Change { key: "vhost.a".to_owned(), what: What::Added },
+        Change { key: "cores".to_owned(), what: changed },
+    ];
+    assert_eq!(
+        text(&reloaded(&reload, &ReloadOutcome::Applied { version: 2, changes })),
+        "f({\"code\":0,\"version\":2,\"changes\":[\
+         {\"key\":\"vhost.a\",\"what\":\"added\",\"verdict\":\"applied\"},\
+         {\"key\":\"cores\",\"what\":\"changed\",\"from\":\"1\",\"to\":\"\\\"2\\\"\",\
+         \"verdict\":\"needs restart\"}]})"
+    );
+    let refused = ReloadOutcome::Refused { version: 2, errors: vec!["x.toml:1: bad".to_owned()] };
+    let refused = text(&reloaded(&reload, &refused));
+    assert_eq!(refused, r#"f({"code":1023,"version":2,"errors":["x.toml:1: bad"]})"#);
+    assert_eq!(reloaded(&reload, &ReloadOutcome::Unanswered).status, 503);
 }

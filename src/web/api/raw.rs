@@ -1,0 +1,103 @@
+//! `/api/v1/raw?rpc=…`: what changes the running server, for operators.
+
+use super::json::{Json, Object};
+use super::{ApiCall, ApiContext, code, forbidden, may_change, respond};
+use crate::config::reload::{Change, What};
+use crate::http::request::Request;
+use crate::http::response::Response;
+use std::net::IpAddr;
+
+/// `[http_api.raw_api]`, as far as the API needs it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RawApi {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// Whether `rpc=reload` is permitted.
+    pub allow_reload: bool,
+}
+
+/// The configuration is to be read again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reload {
+    callback: Option<String>,
+}
+
+/// What came of a [`Reload`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReloadOutcome {
+    /// It is in force.
+    Applied {
+        /// Its version.
+        version: u64,
+        /// What it has changed.
+        changes: Vec<Change>,
+    },
+    /// The one before stays in force.
+    Refused {
+        /// Its version.
+        version: u64,
+        /// Why, a line each.
+        errors: Vec<String>,
+    },
+    /// Nobody said in time.
+    Unanswered,
+}
+
+/// Answers a call of the raw API.
+pub(super) fn call(
+    request: &Request,
+    peer: IpAddr,
+    context: &ApiContext<'_>,
+    callback: Option<&str>,
+) -> ApiCall {
+    let answer = |object: Object| ApiCall::Answer(respond(&object, callback));
+    let refused = |code: u32| answer(Object::new().with("code", code));
+    let raw = context.raw_api;
+    match request.query.value("rpc") {
+        // As in SRS, which tells that it is off even if it is.
+        Some("raw") => {
+            let own = Object::new().with("enabled", raw.enabled).with("allow_reload", raw.allow_reload);
+            let own = own.with("allow_query", false).with("allow_update", false);
+            let http_api = Object::new().with("enabled", true).with("crossdomain", context.crossdomain);
+            answer(Object::new().with("code", 0u32).with("http_api", http_api.with("raw_api", own)))
+        }
+        Some("reload") if !raw.enabled || !raw.allow_reload => refused(code::RAW_DISABLED),
+        Some("reload") if !may_change(request, peer) => ApiCall::Answer(forbidden(callback)),
+        Some("reload") => ApiCall::Reload(Reload { callback: callback.map(str::to_owned) }),
+        Some("query" | "update") => refused(code::RAW_DISABLED),
+        _ => refused(code::RAW_RPC),
+    }
+}
+
+/// Says what came of a reload.
+pub fn reloaded(reload: &Reload, outcome: &ReloadOutcome) -> Response {
+    let callback = reload.callback.as_deref();
+    match outcome {
+        ReloadOutcome::Applied { version, changes } => {
+            let changes: Vec<Object> = changes.iter().map(change).collect();
+            let object = Object::new().with("code", 0u32).with("version", *version).with("changes", changes);
+            respond(&object, callback)
+        }
+        ReloadOutcome::Refused { version, errors } => {
+            let errors: Vec<Json> = errors.iter().map(|line| Json::from(line.as_str())).collect();
+            let object = Object::new().with("code", code::CONFIG_INVALID).with("version", *version);
+            respond(&object.with("errors", errors), callback)
+        }
+        ReloadOutcome::Unanswered => {
+            let object = Object::new().with("code", code::UNANSWERED);
+            Response { status: 503, ..respond(&object, callback) }
+        }
+    }
+}
+
+fn change(change: &Change) -> Object {
+    let object = Object::new().with("key", change.key.as_str());
+    let object = match &change.what {
+        What::Added => object.with("what", "added"),
+        What::Removed => object.with("what", "removed"),
+        What::Changed { from, to, .. } => {
+            object.with("what", "changed").with("from", from.as_str()).with("to", to.as_str())
+        }
+    };
+    object.with("verdict", change.what.verdict())
+}
