@@ -52,7 +52,8 @@ impl From<Exit> for ExitCode {
     disable_help_subcommand = true,
     args_conflicts_with_subcommands = true,
     after_help = "\
-Signals: SIGINT, SIGTERM stop at once; SIGQUIT lets clients finish; SIGUSR1 opens the log anew.
+Signals: SIGINT, SIGTERM stop at once; SIGQUIT lets clients finish; SIGHUP reads the configuration again;
+SIGUSR1 opens the log anew.
 RUST_LOG (for instance srs_shard::rtmp=debug) overrides the log level, in Rust's words.
 Exit codes: 0 success, 1 configuration, 2 command line, 3 machine (io_uring, limits), 4 cores, 5 listen,
 6 log, 70 fault of the program."

@@ -361,7 +361,7 @@ impl<M: Send + 'static> Ctx<M> {
         &self.0.counters
     }
 
-    /// This shard's listeners, by name; they are given out once.
+    /// This shard's listeners, by name; each is given out once.
     pub fn take_listeners(&self) -> Vec<(&'static str, Listener)> {
         std::mem::take(&mut *self.0.listeners.borrow_mut())
     }

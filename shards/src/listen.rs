@@ -42,14 +42,17 @@ pub struct Bound {
     pub(crate) socket: Socket,
 }
 
-/// Binds every port once per shard: `result[shard]` are that shard's sockets.
-pub fn bind(ports: &[Port], shards: u16) -> Result<Vec<Vec<Bound>>, ListenError> {
+/// Binds every port once per shard: `result[shard]` are that shard's sockets. On `ours` this process listens already.
+pub fn bind(ports: &[Port], shards: u16, ours: &[SocketAddr]) -> Result<Vec<Vec<Bound>>, ListenError> {
     let mut all: Vec<Vec<Bound>> = (0..shards).map(|_| Vec::new()).collect();
     for port in ports {
         let mut at = port.at;
         let failed = |source| ListenError { name: port.name, at: port.at, source };
         // With SO_REUSEPORT a second server of the same user would bind, and take half of the first one's connections.
-        drop(bind_one(at, false).map_err(failed)?);
+        // What is ours may be beside the new one for a moment: another address of that port, another service.
+        if !ours.iter().any(|our| our.port() == at.port()) {
+            drop(bind_one(at, false).map_err(failed)?);
+        }
         for bounds in &mut all {
             let socket = bind_one(at, true).map_err(failed)?;
             // Port 0: the first socket gets a port from the kernel, the other shards share it.
@@ -85,29 +88,30 @@ mod tests {
     #[test]
     fn shards_share_a_port_and_v4_and_v6_stand_side_by_side() {
         let port = |at: &str| Port { name: "t", at: at.parse().unwrap() };
-        let v4 = bind(&[port("127.0.0.1:0")], 4).unwrap();
+        let v4 = bind(&[port("127.0.0.1:0")], 4, &[]).unwrap();
         let shared = v4[0][0].at.port();
         assert!(shared != 0 && v4.iter().all(|b| b[0].at.port() == shared));
         let v6 = Port { name: "t6", at: format!("[::]:{shared}").parse().unwrap() };
-        let both = bind(&[v6], 2).unwrap();
+        let both = bind(&[v6], 2, &[]).unwrap();
         both.iter().chain(&v4).flatten().for_each(|b| b.listen().unwrap());
     }
 
     #[test]
     fn two_servers_do_not_share_a_port() {
-        let first = bind(&[Port { name: "t", at: "127.0.0.1:0".parse().unwrap() }], 2).unwrap();
+        let first = bind(&[Port { name: "t", at: "127.0.0.1:0".parse().unwrap() }], 2, &[]).unwrap();
         first.iter().flatten().for_each(|b| b.listen().unwrap());
         let again = Port { name: "t", at: first[0][0].at };
-        let error = bind(&[again], 2).unwrap_err();
+        let error = bind(&[again], 2, &[]).unwrap_err();
         assert_eq!(error.source.kind(), io::ErrorKind::AddrInUse, "{error}");
+        assert!(bind(&[again], 2, &[again.at]).is_ok(), "but one shares with itself");
         drop(first);
-        assert!(bind(&[again], 2).is_ok());
+        assert!(bind(&[again], 2, &[]).is_ok());
     }
 
     #[test]
     fn an_address_of_another_machine_is_named() {
         let port = Port { name: "rtmp", at: "192.0.2.1:1935".parse().unwrap() };
-        let error = bind(&[port], 1).unwrap_err().to_string();
+        let error = bind(&[port], 1, &[]).unwrap_err().to_string();
         assert!(error.starts_with("cannot listen on 192.0.2.1:1935 for rtmp: "), "{error}");
     }
 }

@@ -83,7 +83,7 @@ where
     S: Service,
     F: Fn(Ctx<S::Msg>) -> S + Send + Sync + 'static,
 {
-    let bounds = listen::bind(ports, plan.shards())?;
+    let bounds = listen::bind(ports, plan.shards(), &[])?;
     let bound_ports = bounds.first().map(|b| b.iter().map(|b| (b.name, b.at)).collect()).unwrap_or_default();
     let helpers = Helpers::start().map_err(StartError::Helper)?;
     nudge::prepare().map_err(StartError::Signals)?;
@@ -166,9 +166,13 @@ impl Running {
         (self.control)(control);
     }
 
-    /// Listens on more ports; all of them, or none. The addresses, as bound.
-    pub fn listen(&self, ports: &[Port]) -> Result<Vec<(&'static str, SocketAddr)>, ListenError> {
-        let bounds = listen::bind(ports, self.shards.len() as u16)?;
+    /// Listens on more ports than `ours`; all of them, or none. The addresses, as bound.
+    pub fn listen(
+        &self,
+        ports: &[Port],
+        ours: &[SocketAddr],
+    ) -> Result<Vec<(&'static str, SocketAddr)>, ListenError> {
+        let bounds = listen::bind(ports, self.shards.len() as u16, ours)?;
         bounds.iter().flatten().try_for_each(Bound::listen)?;
         let at = bounds.first().map(|bounds| bounds.iter().map(|bound| (bound.name, bound.at)).collect());
         (self.hand_out)(bounds);

@@ -337,10 +337,15 @@ impl Config {
             warnings.push(format!("demo needs an enabled [vhost.{DEFAULT_VHOST}]: there is no demo stream"));
         }
         if !self.http_server.enabled {
-            let remuxed = self.vhosts.iter().filter(|(_, v)| v.enabled && v.http_remux.enabled);
-            warnings.extend(remuxed.map(|(name, _)| {
-                format!("{}: nothing is served while http_server is off", vhost_path(name, "http_remux"))
-            }));
+            let mut remuxed = self.vhosts.iter().filter(|(_, v)| v.enabled && v.http_remux.enabled);
+            if let Some((name, _)) = remuxed.next() {
+                let more = match remuxed.count() {
+                    0 => String::new(),
+                    more => format!(" (and of {more} more)"),
+                };
+                let path = vhost_path(name, "http_remux");
+                warnings.push(format!("{path}{more}: nothing is served while http_server is off"));
+            }
         }
         warnings
     }

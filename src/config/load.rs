@@ -122,9 +122,8 @@ impl<'d> Reader<'_, 'd> {
         let of = |table: Option<&'d DeTable<'d>>| table.and_then(|table| table.get(name));
         let said = self.notes.said(&path, &unit);
         let written = match (of(self.table), of(self.shared)) {
-            (Some(value), _) => self.notes.written(&path, &unit, value),
-            // What is wrong with it is noted where it stands.
-            (None, Some(value)) => self.notes.shared(&path, &unit, value),
+            (Some(value), _) => self.notes.written(&path, &unit, value, By::File),
+            (None, Some(value)) => self.notes.written(&path, &unit, value, By::Shared),
             (None, None) => None,
         };
         let (value, by) = said.or(written).unwrap_or((default, By::Default));
@@ -211,6 +210,8 @@ impl<'d> Reader<'_, 'd> {
 /// What is found out while a document is read.
 pub(super) struct Notes<'d> {
     source: &'d str,
+    /// Where its lines end.
+    line_ends: Vec<usize>,
     overrides: &'d Overrides,
     /// Whether [`Notes::keys`] is wanted.
     listing: bool,
@@ -226,6 +227,7 @@ impl<'d> Notes<'d> {
     fn new(source: &'d str, overrides: &'d Overrides) -> Self {
         Self {
             source,
+            line_ends: source.match_indices('\n').map(|(at, _)| at).collect(),
             overrides,
             listing: false,
             keys: Vec::new(),
@@ -249,16 +251,20 @@ impl<'d> Notes<'d> {
         Some((value?, By::Outside(said.by.clone())))
     }
 
-    /// What the file has for a key.
+    /// What the file has for a key, in a table of its own or in one that several share. What is wrong with the
+    /// latter's values is noted where they stand.
     fn written<U: Unit>(
         &mut self,
         path: &Path,
         unit: &U,
         value: &Spanned<DeValue<'_>>,
+        by: fn(usize) -> By,
     ) -> Option<(U::Value, By)> {
         self.places.insert(path.shown.clone(), value.span());
+        let by = by(self.line_ends.partition_point(|end| *end < value.span().start) + 1);
         let mut bad = Vec::new();
         let parsed = unit.read(value, &mut bad);
+        let bad = bad.into_iter().filter(|_| matches!(by, By::File(_)));
         for Bad { span, fault } in bad {
             match fault {
                 Some(fault) => self.bad_text(span, path.shown.clone(), fault),
@@ -267,23 +273,7 @@ impl<'d> Notes<'d> {
                 }
             }
         }
-        Some((parsed?, By::File(self.line(value))))
-    }
-
-    /// What a table that several share has for it.
-    fn shared<U: Unit>(
-        &mut self,
-        path: &Path,
-        unit: &U,
-        value: &Spanned<DeValue<'_>>,
-    ) -> Option<(U::Value, By)> {
-        self.places.insert(path.shown.clone(), value.span());
-        let parsed = unit.parse(value.get_ref())?;
-        Some((parsed, By::Shared(self.line(value))))
-    }
-
-    fn line(&self, value: &Spanned<DeValue<'_>>) -> usize {
-        check::position(self.source, &value.span()).line
+        Some((parsed?, by))
     }
 
     /// A fault between keys, placed at the first of `paths` that the file has. It is none if one of them

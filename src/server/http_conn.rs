@@ -2,7 +2,7 @@
 
 use super::conn::{About, Conn};
 use super::messages::Msg;
-use super::plan::{Plan, VhostPlan};
+use super::plan::Plan;
 use super::process::Process;
 use super::shard::Shard;
 use crate::access::Verb;
@@ -185,15 +185,16 @@ impl HttpConn<'_> {
         live: Option<LiveRequest>,
         exchange: Exchange,
     ) -> Answered {
-        let all = self.shard.plan();
-        let plan = live.as_ref().and_then(|live| all.vhost(&live.vhost)).cloned();
-        let live = live.zip(plan).filter(|(_, plan)| plan.config.http_remux.enabled);
-        if let Some((live, plan)) = &live
-            && self.is_published(plan, live).await
+        let plan = self.shard.plan();
+        let live = live.filter(|live| {
+            plan.vhost_named(&live.vhost).is_some_and(|vhost| vhost.config.http_remux.enabled)
+        });
+        if let Some(live) = &live
+            && self.is_published(live).await
         {
-            return self.play(request, live, plan, exchange).await;
+            return self.play(request, live, exchange).await;
         }
-        let file = files::file_at(&all.config.http_server.dir, &request.path);
+        let file = files::file_at(&plan.config.http_server.dir, &request.path);
         if let Some(file) = file
             && let Some(kept) = self.answer_file(request, &file, exchange).await
         {
@@ -202,16 +203,17 @@ impl HttpConn<'_> {
         if request.path == "/" {
             return self.answer_asset(page::index(), request, exchange).await.into();
         }
-        match &live {
-            Some((live, plan)) if plan.config.http_remux.wait => {
-                self.play(request, live, plan, exchange).await
-            }
-            _ => self.respond(&Response::text(404), exchange).await.into(),
+        let waits = |live: &&LiveRequest| {
+            plan.vhost_named(&live.vhost).is_some_and(|vhost| vhost.config.http_remux.wait)
+        };
+        match live.as_ref().filter(waits) {
+            Some(live) => self.play(request, live, exchange).await,
+            None => self.respond(&Response::text(404), exchange).await.into(),
         }
     }
 
-    async fn is_published(&self, plan: &VhostPlan, live: &LiveRequest) -> bool {
-        let key = post::key(&plan.name, &live.app, &live.stream);
+    async fn is_published(&self, live: &LiveRequest) -> bool {
+        let key = post::key(&live.vhost, &live.app, &live.stream);
         if self.shard.hub.borrow().is_live_here(&key) {
             return true;
         }
@@ -220,13 +222,12 @@ impl HttpConn<'_> {
     }
 
     /// Makes the client a viewer of a live stream.
-    async fn play(
-        &mut self,
-        request: &Request,
-        live: &LiveRequest,
-        plan: &VhostPlan,
-        exchange: Exchange,
-    ) -> Answered {
+    async fn play(&mut self, request: &Request, live: &LiveRequest, exchange: Exchange) -> Answered {
+        // Asked again: a reload may have come while others were waited for.
+        let all = self.shard.plan();
+        let Some(plan) = all.vhost_named(&live.vhost) else {
+            return self.respond(&Response::text(404), exchange).await.into();
+        };
         let header = |name| request.headers.value(name).unwrap_or_default();
         let ip = self.conn.tcp().peer().ip();
         if let Err((reason, why)) = plan.admits(Verb::Play, ip, header("referer")) {

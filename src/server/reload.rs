@@ -18,6 +18,9 @@ pub enum ReloadError {
     /// It has faults.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
+    /// The server is on its way out: it would listen again.
+    #[error("the server is draining")]
+    Draining,
     /// A port that it adds cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -68,7 +71,8 @@ impl InForce {
     fn relisten(&mut self, process: &Process, running: &Running, wanted: &[Port]) -> Result<(), ListenError> {
         let is_open = |port: &&Port| self.open.iter().any(|(open, _)| open == *port);
         let new: Vec<Port> = wanted.iter().filter(|port| !is_open(port)).copied().collect();
-        let bound = running.listen(&new)?;
+        let ours: Vec<SocketAddr> = self.open.iter().map(|(_, at)| *at).collect();
+        let bound = running.listen(&new, &ours)?;
         self.open.retain(|(port, _)| wanted.contains(port));
         self.open.extend(new.into_iter().zip(bound.iter().map(|(_, at)| *at)));
         let all = self.open.iter().map(|(port, at)| (port.name, *at)).collect();

@@ -1,13 +1,13 @@
 //! From a configuration to running shards, and the master's life after that: signals until the end.
 
 use super::process::Process;
-use super::reload::InForce;
+use super::reload::{InForce, ReloadError};
 use super::shard::{API, HTTP, RTMP, Shard, ShardService};
 use crate::cli::Exit;
-use crate::config::Config;
 use crate::config::mount::Mount;
 use crate::config::schema::{DEFAULT_VHOST, MAX_CORES};
 use crate::config::units::ListenAddr;
+use crate::config::{Change, Config};
 use crate::logging::LogHandle;
 use crate::stats::system::{ProcTexts, Sample};
 use crate::web::api::ReloadOutcome;
@@ -110,7 +110,7 @@ fn announce(process: &Process, shards: u16) {
         log::info!("publish: ffmpeg -re -i FILE -c copy -f flv rtmp://localhost:{rtmp}/live/livestream");
         demo_urls(&plan.config, rtmp, port(HTTP)).iter().for_each(|url| log::info!("demo stream: {url}"));
     }
-    if let Some(api) = port(API) {
+    if let Some(api) = port(API).or(port(HTTP).filter(|_| plan.shares_http_port)) {
         log::info!("API: http://localhost:{api}/api/v1/summaries, metrics: http://localhost:{api}/metrics");
     }
 }
@@ -139,6 +139,7 @@ fn preside(process: &Process, running: &Running, in_force: &mut InForce, signals
             let sample = Sample::parse(&ProcTexts::read(), super::process::unix_time().as_millis() as u64);
             process.system.write().unwrap_or_else(PoisonError::into_inner).push(sample);
         }
+        let mut again = || in_force.reload(process, running, log);
         match signals.wait(MASTER_TURN) {
             Some(Signal::Stop) => break,
             Some(Signal::Drain) if drained_at.is_none() => {
@@ -148,12 +149,12 @@ fn preside(process: &Process, running: &Running, in_force: &mut InForce, signals
             }
             Some(Signal::Drain) => break,
             Some(Signal::Reopen) => log.reopen(),
-            Some(Signal::Reload) => _ = reload(process, running, in_force, log),
+            Some(Signal::Reload) => _ = reload(process, drained_at.is_none().then(&mut again)),
             Some(Signal::Woken) | None => {}
         }
         let asked = process.asked_reloads();
         if !asked.is_empty() {
-            let outcome = reload(process, running, in_force, log);
+            let outcome = reload(process, drained_at.is_none().then(&mut again));
             asked.into_iter().for_each(|asked| asked.answer(outcome.clone()));
         }
         let done = drained_at.is_some_and(|at| process.connections() == 0 || at.elapsed() > DRAIN_LIMIT);
@@ -165,9 +166,9 @@ fn preside(process: &Process, running: &Running, in_force: &mut InForce, signals
     running.broadcast(Control::Stop);
 }
 
-/// Reloads, and says in the log what came of it.
-fn reload(process: &Process, running: &Running, in_force: &mut InForce, log: &LogHandle) -> ReloadOutcome {
-    match in_force.reload(process, running, log) {
+/// Says in the log what came of a reload; None: there is none while the server drains.
+fn reload(process: &Process, reloaded: Option<Result<Vec<Change>, ReloadError>>) -> ReloadOutcome {
+    match reloaded.unwrap_or(Err(ReloadError::Draining)) {
         Ok(changes) => {
             let plan = process.plan();
             changes.iter().for_each(|change| log::info!("reload: {change}"));

@@ -132,3 +132,20 @@ fn the_api_reloads_and_says_what_that_changed() {
     assert_eq!(version(), 2);
     assert_eq!(reload(&original)["changes"][0]["to"], "60000");
 }
+
+#[test]
+fn two_services_exchange_their_ports() {
+    let server = Server::with_shards(2);
+    let ip = server.ip();
+    let (api, http) = (format!("{ip}:21985"), format!("{ip}:28080"));
+    let swapped = server.configuration().replace(&api, "*").replace(&http, &api).replace('*', &http);
+    let said = server.reload(&swapped);
+    assert!(said.iter().any(|line| line.starts_with("http_api.listen: ")), "{said:?}");
+    let status = |at, path| get(at, path).status;
+    let (api, http) = (server.http_at(), server.api_at());
+    wait_for("the exchange", || {
+        let there = (0..10).all(|_| status(api, "/metrics") == 200 && status(http, "/metrics") == 404);
+        there.then_some(())
+    });
+    assert_eq!(status(http, "/"), 200);
+}

@@ -366,6 +366,13 @@ fn what_is_hardly_meant_is_a_warning() {
         "vhost.\"a.b\".http_remux: nothing is served while http_server is off"
     );
     assert_eq!(
+        warnings(
+            "[vhost.a]\nhttp_remux.enabled = true\n[vhost.b]\nhttp_remux.enabled = true\n\
+             [vhost.c]\nhttp_remux.enabled = true"
+        ),
+        "vhost.a.http_remux (and of 2 more): nothing is served while http_server is off"
+    );
+    assert_eq!(
         warnings("demo = true\n[vhost.a]"),
         "demo needs an enabled [vhost.__defaultVhost__]: there is no demo stream"
     );
