@@ -32,7 +32,7 @@
 //! ```text
 //! formats <- rtmp http <- stream <- caster <- web <- server <- main
 //! access config  plain data and decisions: use formats only; rtmp upward may use them
-//! stats
+//! stats          outbound <- hooks <- web
 //! shards         the engine: caster, web and server may use it, nothing below
 //! ```
 //!
@@ -43,6 +43,8 @@
 //! | [`stream`] | the stream core: owner, blocks, feeds, viewers; no I/O and no clock either |
 //! | [`caster`] | foreign input that becomes a publisher: the demo |
 //! | [`web`] | what is said over HTTP: API, live bodies, files, the player page |
+//! | [`hooks`] | HTTP callbacks: an operator's backend decides about clients and is told of them |
+//! | [`outbound`] | requests that the server makes itself, on a thread of their own |
 //! | [`server`] | sockets and shards around all of it |
 //! | [`access`] | who may publish and play |
 //! | [`config`], [`stats`], [`logging`], [`cli`] | what their names say |
@@ -98,8 +100,10 @@ pub mod formats;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod hooks;
 pub mod http;
 pub mod logging;
+pub mod outbound;
 pub mod rtmp;
 pub mod server;
 pub mod stats;

@@ -36,16 +36,18 @@ const LONGER: [(&str, usize, &str); 3] = [
 ];
 
 /// Modules of `src/` in dependency order: a module may use those before it, and itself.
-const ORDER: [&str; 14] = [
-    "formats", "access", "config", "stats", "logging", "faults", "rtmp", "http", "stream", "caster", "web",
-    "cli", "server", "fuzzing",
+const ORDER: [&str; 16] = [
+    "formats", "access", "config", "stats", "logging", "faults", "outbound", "hooks", "rtmp", "http",
+    "stream", "caster", "web", "cli", "server", "fuzzing",
 ];
 /// Plain data and decisions: of the server's modules they may use these only.
-const PLAIN: [(&str, &[&str]); 6] = [
+const PLAIN: [(&str, &[&str]); 8] = [
     ("access", &[]),
     ("config", &["formats", "access"]),
     ("stats", &["formats"]),
     ("logging", &[]),
+    ("outbound", &[]),
+    ("hooks", &["logging", "outbound"]),
     ("http", &["formats", "config", "stats"]),
     ("cli", &["config"]),
 ];

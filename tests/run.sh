@@ -11,6 +11,7 @@ NEEDS=(
     c++:g++ # libFuzzer is built from source
     git:git # a build script of glommio calls it
     curl:curl
+    openssl:openssl
     ffmpeg:ffmpeg
     ffprobe:ffmpeg
     rtmpdump:rtmpdump

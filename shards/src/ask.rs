@@ -13,7 +13,13 @@ pub struct Reply<R>(flume::Sender<R>);
 impl<R> Reply<R> {
     /// Answers. An asker who has given up meanwhile is no error.
     pub fn send(self, answer: R) {
-        let _ = self.0.try_send(answer);
+        let _ = self.reach(answer);
+    }
+
+    /// Answers; false if the asker has given up meanwhile.
+    #[must_use]
+    pub fn reach(self, answer: R) -> bool {
+        self.0.try_send(answer).is_ok()
     }
 }
 
@@ -38,10 +44,16 @@ pub enum AskError {
 
 impl<R> Answer<R> {
     pub(crate) async fn wait(self, from: ShardId, limit: Duration) -> Result<R, AskError> {
-        let answered = async { self.0.recv_async().await.map_err(|_| AskError::Dropped(from)) };
+        let answered = self.wait_for_any(limit).await.ok_or(AskError::Late(from))?;
+        answered.ok_or(AskError::Dropped(from))
+    }
+
+    /// None if the deadline passed; None within if nobody will answer.
+    pub(crate) async fn wait_for_any(self, limit: Duration) -> Option<Option<R>> {
+        let answered = async { Some(self.0.recv_async().await.ok()) };
         let late = async {
             glommio::timer::Timer::new(limit).await;
-            Err(AskError::Late(from))
+            None
         };
         futures_lite::future::or(answered, late).await
     }

@@ -425,6 +425,18 @@ impl<M: Send + 'static> Ctx<M> {
         answers
     }
 
+    /// Asks somebody who is no shard, on whatever thread: `question` takes along the way back. None without an answer.
+    pub async fn ask_outside<R: Send + 'static>(
+        &self,
+        question: impl FnOnce(Reply<R>),
+        limit: Duration,
+    ) -> Option<R> {
+        let _awake = self.stay_awake();
+        let (reply, answer) = ask::question();
+        question(reply);
+        answer.wait_for_any(limit).await.flatten()
+    }
+
     /// Keeps the heartbeat at its busy pace while the guard lives.
     pub fn stay_awake(&self) -> Awake {
         let awake = &self.0.awake;

@@ -43,6 +43,7 @@ pub mod helper;
 pub mod listen;
 pub mod mailbox;
 pub mod master;
+pub mod memory;
 pub mod net;
 mod nudge;
 pub mod owner;

@@ -6,6 +6,7 @@
 //! "Reload" says when a changed value takes effect once a reload hands out a new configuration: *at once*,
 //! with the *next* client or publish, or after a *restart* only. "Memory" is what a value can cost; keys without it cost nothing worth naming.
 
+mod hooks;
 mod vhost;
 
 use super::load::{Reader, Section};
@@ -15,6 +16,8 @@ use super::units::{
 use super::vhosts::Vhosts;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use hooks::{HookDeadlines, HookRetries, Hooks, HttpClient, HttpHooks, OnError};
 pub use vhost::{HttpRemux, OnDuplicate, Play, Publish, Refer, Security, TimeJitter, Vhost};
 
 /// The vhost that serves every name which has no table of its own.
@@ -118,6 +121,10 @@ pub struct Config {
     pub http_api: HttpApi,
     /// `[http_server]`: live streams and files over HTTP.
     pub http_server: HttpServer,
+    /// `[http_client]`: the requests that the server makes itself.
+    pub http_client: HttpClient,
+    /// `[hooks]`: what all vhosts' HTTP callbacks share.
+    pub hooks: Hooks,
     /// `[vhost_defaults]`: what holds in vhosts that don't say it themselves; it has all keys of a vhost.
     pub vhost_defaults: Vhost,
     /// `[vhost."name"]`: virtual hosts. Without any, every publish and play is refused, as in SRS.
@@ -147,6 +154,8 @@ impl Section for Config {
             demo: r.key("demo", Restart, switch(), false),
             http_api: r.section("http_api"),
             http_server: r.section("http_server"),
+            http_client: r.section("http_client"),
+            hooks: r.section("hooks"),
             vhost_defaults: r.shared_section("vhost_defaults"),
             vhosts: r.named_sections("vhost", "vhost_defaults", VHOST_NAMES, is_vhost_name).into(),
         }
@@ -283,7 +292,8 @@ macro_rules! default_is_empty {
         }
     )*};
 }
-default_is_empty!(Config, HttpApi, RawApi, HttpServer, Vhost, Play, Publish, HttpRemux, Security, Refer);
+default_is_empty!(Config, HttpApi, RawApi, HttpServer, HttpClient, Hooks);
+default_is_empty!(Vhost, Play, Publish, HttpRemux, Security, Refer, HttpHooks, HookDeadlines, HookRetries);
 
 impl Config {
     /// Whether the API is on a port of the HTTP server, as SRS 5 and later permit.

@@ -3,11 +3,13 @@
 //! A `Unit` knows what it accepts and can say so in words; the schema names one per key, ranges included,
 //! so that what is documented, what is checked and what an error message says cannot differ.
 
+mod texts;
+
 use crate::access::Rule;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::{Range, RangeInclusive};
-use std::path::PathBuf;
 use std::time::Duration;
+pub(super) use texts::{http_url, or_none, path, text};
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -497,32 +499,6 @@ impl Unit for SecurityRule {
     }
 }
 
-/// A text that `good` accepts; `allowed` says what that is.
-pub(super) fn text(allowed: &'static str, good: fn(&str) -> bool) -> impl Unit<Value = String> {
-    Text { allowed, good }
-}
-
-struct Text {
-    allowed: &'static str,
-    good: fn(&str) -> bool,
-}
-
-impl Unit for Text {
-    type Value = String;
-
-    fn show(&self, value: &String) -> String {
-        quoted(value)
-    }
-
-    fn allowed(&self) -> String {
-        self.allowed.to_owned()
-    }
-
-    fn parse(&self, value: &DeValue<'_>) -> Option<String> {
-        value.as_str().filter(|text| (self.good)(text)).map(str::to_owned)
-    }
-}
-
 /// A listen address: `1935`, `"1935"`, `"127.0.0.1:1935"`, `"[::1]:1935"`.
 pub(super) fn listen_addr() -> impl Unit<Value = ListenAddr> {
     Listen
@@ -557,30 +533,6 @@ impl Unit for Listen {
             IpAddr::V6(ip) => ip.is_multicast(),
         };
         (!multicast).then_some(ListenAddr::Addr(addr))
-    }
-}
-
-/// A path in the file system.
-pub(super) fn path() -> impl Unit<Value = PathBuf> {
-    FilePath
-}
-
-struct FilePath;
-
-impl Unit for FilePath {
-    type Value = PathBuf;
-
-    fn show(&self, value: &PathBuf) -> String {
-        quoted(&value.display().to_string())
-    }
-
-    fn allowed(&self) -> String {
-        format!("a path of 1 to {MAX_TEXT_BYTES} bytes, as a string")
-    }
-
-    fn parse(&self, value: &DeValue<'_>) -> Option<PathBuf> {
-        let text = value.as_str()?;
-        ((1..=MAX_TEXT_BYTES).contains(&text.len()) && !text.contains('\0')).then(|| text.into())
     }
 }
 

@@ -5,6 +5,7 @@
 //! the socket is full, one parked task owns it until what was begun is finished.
 
 use super::census::Counted;
+use super::hooks::Known;
 use super::process::Place;
 use super::shard::Shard;
 use super::signal::Signal;
@@ -133,6 +134,8 @@ pub struct Conn {
     recv_bytes: Cell<u64>,
     since_ms: u64,
     about: RefCell<Option<Box<About>>>,
+    /// What a backend knows of it.
+    known: RefCell<Option<Box<Known>>>,
     rates: RefCell<Option<Box<(Rate, Rate)>>>,
     _place: Place,
 }
@@ -158,6 +161,7 @@ impl Conn {
             recv_bytes: Cell::new(0),
             since_ms: shard.now_ms(),
             about: RefCell::default(),
+            known: RefCell::default(),
             rates: RefCell::default(),
             _place: place,
         });
@@ -297,6 +301,26 @@ impl Conn {
     /// What it does, if it does anything yet.
     pub fn about<R>(&self, f: impl FnOnce(&About) -> R) -> Option<R> {
         self.about.borrow().as_deref().map(f)
+    }
+
+    /// A backend knows this of it.
+    pub fn set_known(&self, known: Known) {
+        *self.known.borrow_mut() = Some(Box::new(known));
+    }
+
+    /// What a backend knows of it, if it was asked or is told about it.
+    pub fn known<R>(&self, f: impl FnOnce(&Known) -> R) -> Option<R> {
+        self.known.borrow().as_deref().map(f)
+    }
+
+    /// The same, to change it.
+    pub fn known_mut<R>(&self, f: impl FnOnce(&mut Known) -> R) -> Option<R> {
+        self.known.borrow_mut().as_deref_mut().map(f)
+    }
+
+    /// The same, for the last time.
+    pub fn take_known(&self) -> Option<Known> {
+        self.known.take().map(|known| *known)
     }
 
     /// What its unfinished messages hold, in bytes, as far as its shard has been told.

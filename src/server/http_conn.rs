@@ -1,11 +1,14 @@
 //! HTTP's shell: requests one after another, each answered by the API, a page, a file or a live body.
 
 use super::conn::{About, Conn};
+use super::hooks;
 use super::messages::Msg;
-use super::plan::Plan;
+use super::plan::{Plan, VhostPlan};
 use super::process::Process;
 use super::shard::Shard;
 use crate::access::Verb;
+use crate::hooks::Hook;
+use crate::hooks::notice::Client;
 use crate::http::request::{CONTINUE, Error, Event, Method, Parser, Request};
 use crate::http::response::{
     Exchange, LiveFraming, Range, Response, range, write_file_head, write_live_head,
@@ -249,6 +252,18 @@ impl HttpConn<'_> {
             self.conn.note_detail(&plan.name);
             return self.refuse(503, CloseReason::MaxClients, exchange).await;
         };
+        if plan.config.http_hooks.has_any() {
+            let client = self.hooked(request, live, plan);
+            if let Err((reason, why)) =
+                self.shard.ask_backend(self.conn, plan, Hook::OnPlay, client, false).await
+            {
+                self.conn.note_detail(why);
+                return self.refuse(403, reason, exchange).await;
+            }
+            if self.conn.is_closing() {
+                return false.into();
+            }
+        }
         let format = Format::from(live.format);
         let about = About {
             key: post::key(&plan.name, &live.app, &live.stream),
@@ -263,6 +278,22 @@ impl HttpConn<'_> {
         let wanted = ViewerWanted { bare: framing == LiveFraming::UntilClose, duration_ms: None };
         self.shard.begin_viewer(self.conn, plan, about, head, format, wanted);
         Answered::Views
+    }
+
+    /// This viewer, as a backend knows it.
+    fn hooked(&self, request: &Request, live: &LiveRequest, vhost: &VhostPlan) -> Client {
+        let header = |name| request.headers.value(name).unwrap_or_default();
+        Client {
+            id: hooks::id_of(self.conn.id, self.shard.plan().id_style()),
+            ip: self.conn.tcp().peer().ip(),
+            vhost: vhost.name.to_string(),
+            app: live.app.clone(),
+            tc_url: format!("rtmp://{}/{}", vhost.name, live.app),
+            page_url: hooks::page_url(header("referer")),
+            stream: live.stream.clone(),
+            params: request.query.raw.clone(),
+            server: self.shard.process.hook_server(),
+        }
     }
 
     /// Says no to a viewer, in the word that log and metrics have for it.
@@ -462,6 +493,7 @@ fn with_context<R>(process: &Process, plan: &Plan, f: impl FnOnce(&ApiContext<'_
             allow_reload: plan.config.http_api.raw_api.allow_reload,
         },
         config_version: plan.version,
+        hooks: process.desk.counters(),
         vhosts: &plan.vhost_infos,
         process: &process.about,
         system: &system,

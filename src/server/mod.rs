@@ -12,6 +12,7 @@
 //! | [`shard`] | one shard: accept, turns, sweeps |
 //! | [`signal`] | a flag that one task waits for |
 //! | [`conn`] | a connection: private bytes, parked writer, deadline, why it ended |
+//! | [`hooks`] | what a connection asks and tells an operator's backend |
 //! | [`rtmp_conn`] | RTMP's shell |
 //! | [`http_conn`] | HTTP's shell: requests, live bodies, files, the API |
 //! | [`demo`] | the built-in stream |
@@ -20,6 +21,7 @@
 pub mod census;
 pub mod conn;
 pub mod demo;
+pub mod hooks;
 pub mod http_conn;
 pub mod messages;
 pub mod plan;

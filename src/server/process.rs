@@ -3,6 +3,8 @@
 use super::census::{Census, Counted};
 use super::plan::Plan;
 use crate::config::Config;
+use crate::hooks::desk::Desk;
+use crate::hooks::notice;
 use crate::rtmp::session::{Identity, SessionConfig};
 use crate::stats::reason::CloseReason;
 use crate::stats::system::Report;
@@ -43,6 +45,8 @@ pub struct Process {
     pub server_id: String,
     /// Made at start.
     pub service_id: String,
+    /// Where backends are asked and told.
+    pub desk: Desk,
     /// The machine, sampled by the master.
     pub system: RwLock<Report>,
     /// Ports, as bound.
@@ -56,7 +60,7 @@ pub struct Process {
 
 impl Process {
     /// With the configuration that it starts with; `nofile` is the limit of open files.
-    pub fn new(config: Config, nofile: u64) -> Process {
+    pub fn new(config: Config, nofile: u64, desk: Desk) -> Process {
         let pid = std::process::id();
         let now = unix_time();
         let noise = now.as_nanos() as u64 ^ u64::from(pid) << 32;
@@ -71,6 +75,7 @@ impl Process {
             about: about(pid, now),
             server_id: format!("vid-{}-{}", noise % 100_000, noise / 100_000 % 1000),
             service_id: format!("{:08x}", noise as u32),
+            desk,
             system: RwLock::default(),
             ports: RwLock::default(),
             reloads: Mutex::default(),
@@ -114,6 +119,11 @@ impl Process {
         let total = Total::enter(self, plan.max_connections).ok_or(CloseReason::MaxConnections)?;
         let per_ip = self.per_ip.enter(ip.to_canonical(), plan.config.max_connections_per_ip);
         Ok(Place { _total: total, _per_ip: per_ip.ok_or(CloseReason::MaxConnectionsPerIp)? })
+    }
+
+    /// Who tells a backend so.
+    pub fn hook_server(&self) -> notice::Server {
+        notice::Server { server_id: self.server_id.clone(), service_id: self.service_id.clone() }
     }
 
     /// Connections open now, on all shards.

@@ -1,15 +1,18 @@
 //! RTMP's shell: reads into the session, does what its events ask for, sends what it answers.
 
 use super::conn::{About, Conn, Grant};
+use super::hooks;
 use super::plan::VhostPlan;
 use super::shard::{Publishing, Shard};
 use crate::access::Verb;
+use crate::hooks::Hook;
+use crate::hooks::notice::Client;
 use crate::rtmp::command::Connect;
 use crate::rtmp::session::{
     ConnectRequest, ConnectionId, Event, PlayRequest, PublishKind, PublishLimits, PublishRequest, Refusal,
     ServerSession, SessionError, State, Terms, Timeout,
 };
-use crate::rtmp::url::StreamName;
+use crate::rtmp::url::{StreamName, TcUrl};
 use crate::stats::reason::{CloseReason, Reason};
 use crate::stream::encode::Format;
 use crate::stream::post::{self, Batch};
@@ -30,6 +33,7 @@ pub async fn serve(shard: &Rc<Shard>, conn: &Rc<Conn>) {
         session: ServerSession::new(Arc::clone(&shard.process.session), seed),
         caller: Box::default(),
         vhost: None,
+        wish: None,
         batch: Batch::new(),
         stalled: false,
         watched: (State::Closed, 0),
@@ -49,6 +53,11 @@ pub async fn serve(shard: &Rc<Shard>, conn: &Rc<Conn>) {
                 Err(error) => return conn.note_reason(CloseReason::of_io(&error)),
             }
         };
+        let mut read = read;
+        while let (Ok(()), Some(wish)) = (&read, rtmp.wish.take()) {
+            rtmp.ask_backend(wish).await;
+            read = rtmp.take(&[]); // what it held back meanwhile
+        }
         if let Err(end) = read {
             rtmp.leave_with(&end);
         }
@@ -62,12 +71,25 @@ struct RtmpConn<'a> {
     session: ServerSession,
     caller: Box<Caller>,
     vhost: Option<Arc<VhostPlan>>,
+    /// What its vhost's backend is to be asked about.
+    wish: Option<Wish>,
     /// Messages of one read, on their way to the owner together.
     batch: Batch,
     /// The owner has enough for now.
     stalled: bool,
     /// State and message count when the deadline was last set.
     watched: (State, u32),
+}
+
+/// What a client wants and may have if a backend permits it.
+struct Wish {
+    vhost: Arc<VhostPlan>,
+    what: Wanting,
+}
+
+enum Wanting {
+    Publish(Box<PublishRequest>),
+    Play(Box<PlayRequest>),
 }
 
 /// What is kept of `connect`, for the API: a viewer has it as long as it plays.
@@ -123,13 +145,13 @@ impl RtmpConn<'_> {
         match event {
             Event::Media(message) => self.batch.push(message),
             Event::Connect(request) => self.connect(*request),
-            Event::Publish(request) => self.publish(&request),
+            Event::Publish(request) => self.publish(request),
             Event::Unpublish => {
                 self.publish_batch();
                 self.shard.end_source(self.conn);
                 self.stalled = false; // nobody will say that there is room again
             }
-            Event::Play(request) => self.play(&request),
+            Event::Play(request) => self.play(request),
             Event::StopPlay => self.shard.end_viewer(self.conn),
             Event::Pause { on, ms: _ } => {
                 if let Some(viewer) = self.conn.viewer() {
@@ -159,10 +181,72 @@ impl RtmpConn<'_> {
         self.session.accept_connect(&request, &terms);
         let Connect { tc_url, page_url, swf_url, .. } = request.connect;
         *self.caller = Caller { tc_url, page_url, swf_url, proxied_ip: request.handshake.proxied_ip };
+        if let Some(vhost) = vhost.filter(|vhost| vhost.config.http_hooks.has_any()) {
+            let TcUrl { vhost: named, app, params, .. } = request.url;
+            let name = StreamName { vhost: named, app, stream: String::new(), params };
+            self.shard.note_connected(self.conn, vhost, self.hooked(vhost, &name));
+        }
     }
 
-    fn publish(&mut self, request: &PublishRequest) {
+    fn publish(&mut self, request: Box<PublishRequest>) {
         let Some(vhost) = self.resolve(&request.name, Verb::Publish) else { return };
+        self.wish_for(vhost, Wanting::Publish(request));
+    }
+
+    fn play(&mut self, request: Box<PlayRequest>) {
+        let Some(vhost) = self.resolve(&request.name, Verb::Play) else { return };
+        self.wish_for(vhost, Wanting::Play(request));
+    }
+
+    /// Does what a client wants, at once unless a backend has to be asked.
+    fn wish_for(&mut self, vhost: Arc<VhostPlan>, what: Wanting) {
+        if vhost.config.http_hooks.has_any() {
+            self.wish = Some(Wish { vhost, what });
+        } else {
+            self.grant(vhost, &what);
+        }
+    }
+
+    fn grant(&mut self, vhost: Arc<VhostPlan>, what: &Wanting) {
+        match what {
+            Wanting::Publish(request) => self.begin_publish(vhost, request),
+            Wanting::Play(request) => self.begin_play(vhost, request),
+        }
+    }
+
+    async fn ask_backend(&mut self, Wish { vhost, what }: Wish) {
+        let (hook, name) = match &what {
+            Wanting::Publish(request) => (Hook::OnPublish, &request.name),
+            Wanting::Play(request) => (Hook::OnPlay, &request.name),
+        };
+        let client = self.hooked(&vhost, name);
+        match self.shard.ask_backend(self.conn, &vhost, hook, client, true).await {
+            // A reload, a kick or the end may have come meanwhile.
+            Ok(()) if self.conn.is_closing() => {}
+            Ok(()) => self.grant(vhost, &what),
+            Err((reason, why)) => {
+                self.conn.note_detail(why);
+                self.refuse(reason);
+            }
+        }
+    }
+
+    /// This client, as a backend knows it.
+    fn hooked(&self, vhost: &VhostPlan, name: &StreamName) -> Client {
+        Client {
+            id: hooks::id_of(self.conn.id, self.shard.plan().id_style()),
+            ip: self.ip(),
+            vhost: vhost.name.to_string(),
+            app: name.app.clone(),
+            tc_url: self.caller.tc_url.clone(),
+            page_url: hooks::page_url(&self.caller.page_url),
+            stream: name.stream.clone(),
+            params: name.params.clone(),
+            server: self.shard.process.hook_server(),
+        }
+    }
+
+    fn begin_publish(&mut self, vhost: Arc<VhostPlan>, request: &PublishRequest) {
         let kind = match request.kind {
             PublishKind::Flash => ClientKind::FlashPublish,
             PublishKind::Fmle => ClientKind::FmlePublish,
@@ -189,11 +273,11 @@ impl RtmpConn<'_> {
     /// The owner refused the publish, or has ended it.
     fn revoked(&mut self, reason: CloseReason) {
         self.conn.set_source(None); // the core has forgotten it already
+        self.shard.tell_unpublished(self.conn);
         self.refuse(reason);
     }
 
-    fn play(&mut self, request: &PlayRequest) {
-        let Some(vhost) = self.resolve(&request.name, Verb::Play) else { return };
+    fn begin_play(&mut self, vhost: Arc<VhostPlan>, request: &PlayRequest) {
         if self.shard.hub.borrow().is_full() {
             self.conn.note_detail(self.shard.plan().feed_memory_reached());
             return self.refuse(CloseReason::MemoryBudget);

@@ -210,6 +210,7 @@ impl Shard {
     pub fn dismiss(&self, conn: &Rc<Conn>, protocol: &str) {
         self.end_viewer(conn);
         self.end_source(conn);
+        self.tell_closed(conn);
         self.note_unfinished(conn, 0);
         self.conns.borrow_mut().remove(&conn.id);
         let reason = conn.reason().unwrap_or(CloseReason::PeerClosed);
@@ -303,6 +304,7 @@ impl Shard {
             }
             self.ctx.kick();
         }
+        self.tell_stopped(conn);
     }
 
     /// A client publishes no more.
@@ -313,6 +315,7 @@ impl Shard {
             self.hub.borrow_mut().unpublish(source);
             self.ctx.kick();
         }
+        self.tell_unpublished(conn);
     }
 
     fn dispatch(&self, event: Event) {

@@ -8,7 +8,9 @@ use crate::config::mount::Mount;
 use crate::config::schema::{DEFAULT_VHOST, MAX_CORES};
 use crate::config::units::ListenAddr;
 use crate::config::{Change, Config};
+use crate::hooks::desk::Desk;
 use crate::logging::LogHandle;
+use crate::outbound::Outbound;
 use crate::stats::system::{ProcTexts, Sample};
 use crate::web::api::ReloadOutcome;
 use shards::master::{Signal, Signals};
@@ -21,10 +23,15 @@ const _: () = assert!(MAX_CORES == placement::MAX_SHARDS as u32);
 
 /// The machine is sampled so often, for `/api/v1/summaries`.
 const SYSTEM_SAMPLE: Duration = Duration::from_secs(3);
+/// Memory that is free goes back to the system so often.
+const GIVE_BACK: Duration = Duration::from_secs(60);
 /// How often the master looks at its clock while it waits for signals.
 const MASTER_TURN: Duration = Duration::from_millis(500);
 /// While draining, clients may take so long before they are cut (SRS waits for ever; a second signal ends it).
 const DRAIN_LIMIT: Duration = Duration::from_secs(3600);
+
+/// At the end events may take so long to be told.
+const HOOKS_LIMIT: Duration = Duration::from_secs(2);
 
 /// Runs a server until a signal ends it; `in_force` is what `config` came with.
 /// The signals must have been blocked before the log's thread was started.
@@ -47,7 +54,21 @@ pub fn serve(config: Config, mut in_force: InForce, signals: &Signals, log: &Log
     };
     config.warnings().iter().for_each(|warning| log::warn!("{warning}"));
     let ports = ports(&config);
-    let process = Arc::new(Process::new(config, limits.nofile));
+    let outbound = match Outbound::start(config.http_client.ca_file.as_deref()) {
+        Ok(outbound) => outbound,
+        Err(error) => {
+            log::error!("{error}");
+            return Exit::Internal;
+        }
+    };
+    let desk = match Desk::open(&outbound, config.hooks.spool.as_deref(), config.hooks.backlog) {
+        Ok(desk) => desk,
+        Err(error) => {
+            log::error!("{error}");
+            return Exit::Internal;
+        }
+    };
+    let process = Arc::new(Process::new(config, limits.nofile, desk));
     let shared = Arc::clone(&process);
     let started =
         shards::run(&plan, &ports, move |ctx| ShardService(Rc::new(Shard::new(ctx, Arc::clone(&shared)))));
@@ -63,8 +84,22 @@ pub fn serve(config: Config, mut in_force: InForce, signals: &Signals, log: &Log
     announce(&process, plan.shards());
     preside(&process, &running, &mut in_force, signals, log);
     let lost = running.join().into_iter().filter(|(_, ended)| *ended == Ended::Panicked).count();
+    finish_hooks(&process);
+    outbound.close();
     log::info!("stopped");
     if lost == 0 { Exit::Success } else { Exit::Internal }
+}
+
+/// What the last clients' end brought is told, so far as that does not hold up the end.
+fn finish_hooks(process: &Process) {
+    let left = process.desk.finish(HOOKS_LIMIT);
+    match (left, &process.plan().config.hooks.spool) {
+        (0, _) => {}
+        (_, Some(spool)) => {
+            log::info!("hooks: {left} event(s) are told after the next start ({})", spool.display())
+        }
+        (_, None) => log::warn!("hooks: {left} event(s) are lost: the backend did not take them"),
+    }
 }
 
 /// Every address to listen on, once; a bare port is both IPv4 and, where there is one, IPv6.
@@ -133,7 +168,13 @@ fn demo_urls(config: &Config, rtmp: u16, http: Option<u16>) -> Vec<String> {
 fn preside(process: &Process, running: &Running, in_force: &mut InForce, signals: &Signals, log: &LogHandle) {
     let mut sampled: Option<Instant> = None;
     let mut drained_at: Option<Instant> = None;
+    let mut given_back = Instant::now();
     loop {
+        if given_back.elapsed() >= GIVE_BACK {
+            given_back = Instant::now();
+            shards::memory::give_back();
+            log::debug!("free memory given back in {:?}", given_back.elapsed());
+        }
         if sampled.is_none_or(|at| at.elapsed() >= SYSTEM_SAMPLE) {
             sampled = Some(Instant::now());
             let sample = Sample::parse(&ProcTexts::read(), super::process::unix_time().as_millis() as u64);

@@ -96,6 +96,10 @@ reasons! {
         SecurityDenied = "security_denied",
         /// `refer` is against its page.
         ReferDenied = "refer_denied",
+        /// The backend said no.
+        HookDenied = "hook_denied",
+        /// The backend was asked and did not answer.
+        HookFailed = "hook_failed",
         /// The set of tracks changed in a format that cannot say so within a body.
         TracksChanged = "tracks_changed",
         /// More command bytes wait for the peer than one connection may hold.

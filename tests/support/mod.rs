@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub)] // each test binary uses its own part of it
 #![allow(clippy::print_stderr)] // what a failed test has to say
 
+pub mod backend;
 pub mod chromium;
 pub mod clip;
 pub mod http;

@@ -78,6 +78,7 @@ impl Setup {
 /// A running server. On drop it is told to stop and must do so in good order.
 pub struct Server {
     child: Child,
+    command: Command,
     folder: PathBuf,
     shards: u16,
     ip: Ipv4Addr,
@@ -115,31 +116,42 @@ impl Server {
             tables = setup.tables,
         );
         fs::write(folder.join("server.toml"), toml).expect("a configuration");
-        let log = fs::File::create(folder.join("log")).expect("a log");
         let words = setup.wrapper.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_srs-shard")]);
-        let words: Vec<&str> = words.collect();
-        let child = Command::new(words[0])
+        let words: Vec<String> = words.map(str::to_owned).collect();
+        let mut command = Command::new(&words[0]);
+        command
             .args(&words[1..])
             .envs(setup.environment.iter().map(|(name, value)| (name, value)))
             .arg("-c")
             .arg(folder.join("server.toml"))
-            .args(["--no-pin", "--cores", &setup.shards.to_string()])
-            .stdout(log.try_clone().expect("a log"))
-            .stderr(log)
-            .spawn()
-            .expect("the server starts");
-        let mut server = Server { child, folder, shards: setup.shards, ip, ports };
+            .args(["--no-pin", "--cores", &setup.shards.to_string()]);
+        let child = Server::spawn(&mut command, &folder);
+        let mut server = Server { child, command, folder, shards: setup.shards, ip, ports };
+        server.wait_listening();
+        server
+    }
+
+    fn spawn(command: &mut Command, folder: &Path) -> Child {
+        let log = fs::File::options().append(true).create(true).open(folder.join("log")).expect("a log");
+        command.stdout(log.try_clone().expect("a log")).stderr(log).spawn().expect("the server starts")
+    }
+
+    fn launch(&mut self) {
+        self.child = Server::spawn(&mut self.command, &self.folder);
+        self.wait_listening();
+    }
+
+    fn wait_listening(&mut self) {
         let end = Instant::now() + PATIENCE;
-        for port in ports {
-            while TcpStream::connect((ip, port)).is_err() {
-                if let Ok(Some(status)) = server.child.try_wait() {
-                    panic!("the server ended: {status}\n{}", server.log());
+        for port in self.ports {
+            while TcpStream::connect((self.ip, port)).is_err() {
+                if let Ok(Some(status)) = self.child.try_wait() {
+                    panic!("the server ended: {status}\n{}", self.log());
                 }
-                assert!(Instant::now() < end, "the server does not listen\n{}", server.log());
+                assert!(Instant::now() < end, "the server does not listen\n{}", self.log());
                 thread::sleep(Duration::from_millis(20));
             }
         }
-        server
     }
 
     /// Number of its shards.
@@ -344,6 +356,13 @@ impl Server {
             thread::sleep(Duration::from_millis(20));
         }
         false
+    }
+
+    /// Kills it, and starts it again as it was.
+    pub fn kill_and_start(&mut self) {
+        self.child.kill().expect("our child");
+        self.child.wait().expect("our child");
+        self.launch();
     }
 
     /// Tells it to stop and returns how it ended.

@@ -2,8 +2,8 @@
 
 use super::Reload::{AtOnce, NextClient, NextPublish};
 use super::{
-    CHUNK_SIZES, DEFAULT_OUT_ACK_SIZE, DEFAULT_SEND_TIMEOUT, HOUR, MILLISECOND, MINUTE, SECOND, VHOST_NAMES,
-    ZERO, is_vhost_name,
+    CHUNK_SIZES, DEFAULT_OUT_ACK_SIZE, DEFAULT_SEND_TIMEOUT, HOUR, HttpHooks, MILLISECOND, MINUTE, SECOND,
+    VHOST_NAMES, ZERO, is_vhost_name,
 };
 use crate::access::Rule;
 use crate::config::load::{Reader, Section};
@@ -48,6 +48,8 @@ pub struct Vhost {
     pub security: Security,
     /// `[vhost."name".refer]`: on which pages players may be.
     pub refer: Refer,
+    /// `[vhost."name".http_hooks]`: the backend that decides about clients and is told of them.
+    pub http_hooks: HttpHooks,
 }
 
 impl Section for Vhost {
@@ -79,6 +81,7 @@ impl Section for Vhost {
             http_remux: r.section("http_remux"),
             security: r.section("security"),
             refer: r.section("refer"),
+            http_hooks: r.section("http_hooks"),
         }
     }
 }

@@ -2,10 +2,14 @@
 
 use super::snapshot::{FeedSnapshot, ShardSnapshot};
 use super::{ApiContext, merge};
+use crate::hooks::Hook;
+use crate::hooks::desk::{Counters, HookCounters};
 use crate::stats::prometheus::{Exposition, Kind, Value};
 use crate::stats::rates::LAG_BOUNDS_MS;
 use crate::stats::reason::{DropReason, Reason, Tally};
 use crate::stream::encode::Format;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// Renders the text. `unanswered` shards are told, so that sums which lack them can be known as such.
 pub(super) fn render(context: &ApiContext<'_>, shards: &[ShardSnapshot], unanswered: &[u16]) -> String {
@@ -21,7 +25,32 @@ pub(super) fn render(context: &ApiContext<'_>, shards: &[ShardSnapshot], unanswe
     }
     shard_families(&mut out, shards);
     stream_families(&mut out, shards);
+    hook_families(&mut out, context.hooks);
     out.finish()
+}
+
+fn hook_families(out: &mut Exposition, counters: &Counters) {
+    type Field = (&'static str, &'static str, fn(&HookCounters) -> &AtomicU64);
+    let fields: [Field; 4] = [
+        ("srs_hook_calls_total", "Requests to backends.", |of| &of.calls),
+        ("srs_hook_accepted_total", "Decisions that were yes, events that were taken.", |of| &of.accepted),
+        ("srs_hook_refused_total", "Answers that were no.", |of| &of.refused),
+        ("srs_hook_failed_total", "No answer, or a backend in trouble.", |of| &of.failed),
+    ];
+    for (name, help, value) in fields {
+        let mut family = out.family(name, Kind::Counter, help);
+        for hook in Hook::ALL {
+            family.sample(&[("hook", hook.as_str())], value(counters.of(hook)).load(Relaxed));
+        }
+    }
+    out.family("srs_hook_events_pending", Kind::Gauge, "Events that a backend does not have yet.")
+        .sample(&[], counters.pending.load(Relaxed));
+    out.family(
+        "srs_hook_events_lost_total",
+        Kind::Counter,
+        "Events that no backend will get: too many, or too old.",
+    )
+    .sample(&[], counters.lost.load(Relaxed));
 }
 
 fn srs_families(out: &mut Exposition, context: &ApiContext<'_>, shards: &[ShardSnapshot]) {

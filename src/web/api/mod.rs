@@ -14,6 +14,7 @@ mod pages;
 pub mod raw;
 pub mod snapshot;
 
+use crate::hooks::desk::Counters;
 use crate::http::request::{Method, Request};
 use crate::http::response::Response;
 use crate::stats::prometheus;
@@ -59,6 +60,8 @@ pub struct ApiContext<'a> {
     pub raw_api: RawApi,
     /// How many configurations were in force so far.
     pub config_version: u64,
+    /// What hooks have done so far.
+    pub hooks: &'a Counters,
     /// Configured vhosts.
     pub vhosts: &'a [VhostInfo],
     /// This process.

@@ -32,6 +32,7 @@ struct Fixture {
     system: Report,
     id_style: IdStyle,
     raw_api: RawApi,
+    hooks: Counters,
 }
 
 impl Fixture {
@@ -58,7 +59,8 @@ impl Fixture {
                 format!("7 (srs-shard) S 1 7 7 0 -1 0 5 0 6 0 {used} 0 0 0 20 0 3 0 9 4096 25 1 2\n");
             system.push(Sample::parse(&texts, at_ms));
         }
-        Self { vhosts, process, system, id_style: IdStyle::Numeric, raw_api: RawApi::default() }
+        let (id_style, raw_api, hooks) = (IdStyle::Numeric, RawApi::default(), Counters::default());
+        Self { vhosts, process, system, id_style, raw_api, hooks }
     }
 
     fn context(&self) -> ApiContext<'_> {
@@ -69,6 +71,7 @@ impl Fixture {
             id_style: self.id_style,
             raw_api: self.raw_api,
             config_version: 4,
+            hooks: &self.hooks,
             vhosts: &self.vhosts,
             process: &self.process,
             system: &self.system,
