@@ -74,6 +74,11 @@ impl Outbound {
         self.client.clone()
     }
 
+    /// For those who send something now and then.
+    pub fn post(&self) -> Post {
+        Post { thread: self.runtime.handle().clone(), client: self.client() }
+    }
+
     /// Ends the thread; a name that is being looked up is not waited for.
     pub fn close(self) {
         self.runtime.shutdown_background();
@@ -82,6 +87,34 @@ impl Outbound {
     /// Runs a task on the thread.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.runtime.spawn(task);
+    }
+}
+
+/// Sends something from any thread, and waits for nothing.
+#[derive(Clone, Debug)]
+pub struct Post {
+    thread: tokio::runtime::Handle,
+    client: Client,
+}
+
+impl Post {
+    /// Sends JSON to a URL, within `limit`; `done` hears what was wrong, if it was not answered with 200.
+    pub fn send(
+        &self,
+        url: String,
+        body: String,
+        limit: Duration,
+        done: impl FnOnce(Result<(), String>) + Send + 'static,
+    ) {
+        let request =
+            self.client.post(url).header("Content-Type", "application/json").timeout(limit).body(body);
+        self.thread.spawn(async move {
+            done(match request.send().await {
+                Ok(response) if response.status() == 200 => Ok(()),
+                Ok(response) => Err(format!("status {}", response.status().as_u16())),
+                Err(error) => Err(why(&error)),
+            });
+        });
     }
 }
 

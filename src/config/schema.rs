@@ -6,6 +6,7 @@
 //! "Reload" says when a changed value takes effect once a reload hands out a new configuration: *at once*,
 //! with the *next* client or publish, or after a *restart* only. "Memory" is what a value can cost; keys without it cost nothing worth naming.
 
+mod heartbeat;
 mod hooks;
 mod vhost;
 
@@ -17,6 +18,7 @@ use super::vhosts::Vhosts;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use heartbeat::Heartbeat;
 pub use hooks::{HookDeadlines, HookRetries, Hooks, HttpClient, HttpHooks, OnError};
 pub use vhost::{HttpRemux, OnDuplicate, Play, Publish, Refer, Security, TimeJitter, Vhost};
 
@@ -125,6 +127,8 @@ pub struct Config {
     pub http_client: HttpClient,
     /// `[hooks]`: what all vhosts' HTTP callbacks share.
     pub hooks: Hooks,
+    /// `[heartbeat]`: the server tells a manager that it is there.
+    pub heartbeat: Heartbeat,
     /// `[vhost_defaults]`: what holds in vhosts that don't say it themselves; it has all keys of a vhost.
     pub vhost_defaults: Vhost,
     /// `[vhost."name"]`: virtual hosts. Without any, every publish and play is refused, as in SRS.
@@ -156,6 +160,7 @@ impl Section for Config {
             http_server: r.section("http_server"),
             http_client: r.section("http_client"),
             hooks: r.section("hooks"),
+            heartbeat: r.section("heartbeat"),
             vhost_defaults: r.shared_section("vhost_defaults"),
             vhosts: r.named_sections("vhost", "vhost_defaults", VHOST_NAMES, is_vhost_name).into(),
         }
@@ -292,7 +297,7 @@ macro_rules! default_is_empty {
         }
     )*};
 }
-default_is_empty!(Config, HttpApi, RawApi, HttpServer, HttpClient, Hooks);
+default_is_empty!(Config, HttpApi, RawApi, HttpServer, HttpClient, Hooks, Heartbeat);
 default_is_empty!(Vhost, Play, Publish, HttpRemux, Security, Refer, HttpHooks, HookDeadlines, HookRetries);
 
 impl Config {

@@ -481,7 +481,7 @@ impl HttpConn<'_> {
 }
 
 /// Gives `f` what the API knows without asking.
-fn with_context<R>(process: &Process, plan: &Plan, f: impl FnOnce(&ApiContext<'_>) -> R) -> R {
+pub(super) fn with_context<R>(process: &Process, plan: &Plan, f: impl FnOnce(&ApiContext<'_>) -> R) -> R {
     let system = process.system.read().unwrap_or_else(PoisonError::into_inner);
     f(&ApiContext {
         server_id: &process.server_id,

@@ -12,6 +12,7 @@
 //! | [`shard`] | one shard: accept, turns, sweeps |
 //! | [`signal`] | a flag that one task waits for |
 //! | [`conn`] | a connection: private bytes, parked writer, deadline, why it ended |
+//! | [`heartbeat`] | a manager of servers is told that this one is there |
 //! | [`hooks`] | what a connection asks and tells an operator's backend |
 //! | [`rtmp_conn`] | RTMP's shell |
 //! | [`http_conn`] | HTTP's shell: requests, live bodies, files, the API |
@@ -21,6 +22,7 @@
 pub mod census;
 pub mod conn;
 pub mod demo;
+pub mod heartbeat;
 pub mod hooks;
 pub mod http_conn;
 pub mod messages;

@@ -5,6 +5,7 @@ use super::plan::Plan;
 use crate::config::Config;
 use crate::hooks::desk::Desk;
 use crate::hooks::notice;
+use crate::outbound::Post;
 use crate::rtmp::session::{Identity, SessionConfig};
 use crate::stats::reason::CloseReason;
 use crate::stats::system::Report;
@@ -47,6 +48,8 @@ pub struct Process {
     pub service_id: String,
     /// Where backends are asked and told.
     pub desk: Desk,
+    /// Sends what is told now and then.
+    pub post: Post,
     /// The machine, sampled by the master.
     pub system: RwLock<Report>,
     /// Ports, as bound.
@@ -60,7 +63,7 @@ pub struct Process {
 
 impl Process {
     /// With the configuration that it starts with; `nofile` is the limit of open files.
-    pub fn new(config: Config, nofile: u64, desk: Desk) -> Process {
+    pub fn new(config: Config, nofile: u64, desk: Desk, post: Post) -> Process {
         let pid = std::process::id();
         let now = unix_time();
         let noise = now.as_nanos() as u64 ^ u64::from(pid) << 32;
@@ -76,6 +79,7 @@ impl Process {
             server_id: format!("vid-{}-{}", noise % 100_000, noise / 100_000 % 1000),
             service_id: format!("{:08x}", noise as u32),
             desk,
+            post,
             system: RwLock::default(),
             ports: RwLock::default(),
             reloads: Mutex::default(),

@@ -1,6 +1,7 @@
 //! One shard of the server: accepts connections, runs the core's turns, sweeps deadlines four times a second.
 
 use super::conn::{About, Conn, Grant, TUNING, summary};
+use super::heartbeat::{self, Heart};
 use super::messages::Msg;
 use super::plan::{Plan, VhostPlan};
 use super::process::Process;
@@ -71,6 +72,8 @@ pub struct Shard {
     strays: [Throttle; CloseReason::ALL.len()],
     /// What unfinished messages of all clients hold.
     unfinished_bytes: Cell<u64>,
+    /// See [`heartbeat`].
+    pub heart: Heart,
     /// Files that are there and cannot be opened.
     unreadable: Throttle,
     listeners: RefCell<Vec<(&'static str, Listener)>>,
@@ -139,6 +142,7 @@ impl Shard {
             awake: RefCell::default(),
             strays: std::array::from_fn(|_| Throttle::new()),
             unfinished_bytes: Cell::new(0),
+            heart: Heart::default(),
             unreadable: Throttle::new(),
             listeners: RefCell::default(),
             stop: Signal::default(),
@@ -532,6 +536,7 @@ impl Service for ShardService {
         if now_ms.saturating_sub(self.swept_ms.get()) >= SAMPLE_MS {
             self.swept_ms.set(now_ms);
             self.sweep(now_ms);
+            heartbeat::beat_if_due(self, now_ms);
         }
         let tick_ms = self.tick_ms();
         let (end, events) = {

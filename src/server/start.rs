@@ -68,7 +68,7 @@ pub fn serve(config: Config, mut in_force: InForce, signals: &Signals, log: &Log
             return Exit::Internal;
         }
     };
-    let process = Arc::new(Process::new(config, limits.nofile, desk));
+    let process = Arc::new(Process::new(config, limits.nofile, desk, outbound.post()));
     let shared = Arc::clone(&process);
     let started =
         shards::run(&plan, &ports, move |ctx| ShardService(Rc::new(Shard::new(ctx, Arc::clone(&shared)))));

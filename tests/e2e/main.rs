@@ -8,6 +8,7 @@ mod support;
 mod api;
 mod duplicates;
 mod gstreamer;
+mod heartbeat;
 mod hooks;
 mod http_odds;
 mod late_viewers;

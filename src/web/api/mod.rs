@@ -14,6 +14,8 @@ mod pages;
 pub mod raw;
 pub mod snapshot;
 
+pub use pages::heartbeat;
+
 use crate::hooks::desk::Counters;
 use crate::http::request::{Method, Request};
 use crate::http::response::Response;

@@ -197,6 +197,11 @@ pub(super) fn meminfos(context: &ApiContext<'_>, _: &Request) -> Object {
 }
 
 pub(super) fn summaries(context: &ApiContext<'_>, shards: &[ShardSnapshot]) -> Object {
+    data(context, summary(context, shards))
+}
+
+/// Process and machine at a glance.
+fn summary(context: &ApiContext<'_>, shards: &[ShardSnapshot]) -> Object {
     let (system, process) = (context.system, context.process);
     let now = &system.now;
     let memory = now.memory.unwrap_or_default();
@@ -245,10 +250,26 @@ pub(super) fn summaries(context: &ApiContext<'_>, shards: &[ShardSnapshot]) -> O
         .with("conn_sys_tw", now.sockets.tcp_time_wait)
         .with("conn_sys_udp", now.sockets.udp)
         .with("conn_srs", sum(|s| s.counters.connections));
-    let object = Object::new()
+    Object::new()
         .with("ok", system.is_complete())
         .with("now_ms", context.now_ms)
         .with("self", Json::from(own))
-        .with("system", machine);
-    data(context, object)
+        .with("system", machine)
+}
+
+/// What a manager of servers is told; `shards` is None if it is told that this one is there, no more.
+pub fn heartbeat(
+    context: &ApiContext<'_>,
+    device_id: &str,
+    ip: &str,
+    shards: Option<&[ShardSnapshot]>,
+) -> Object {
+    let mut beat = Object::new().with("device_id", device_id).with("ip", ip);
+    if let Some(shards) = shards {
+        beat.push("summaries", Object::new().with("data", summary(context, shards)));
+    }
+    // SRS 5 and later have these.
+    beat.with("server", context.server_id)
+        .with("service", context.service_id)
+        .with("pid", context.process.pid.to_string())
 }
