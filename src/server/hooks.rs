@@ -104,7 +104,8 @@ impl Shard {
         }
     }
 
-    /// Asks whether a client may publish or play: an RTMP client's on_connect first, as in SRS, then `hook`.
+    /// Asks whether a client may publish or play: an RTMP client's on_connect first, as in SRS, then `hook`. If so, the vhost
+    /// as it is by then: a reload may have come meanwhile.
     pub async fn ask_backend(
         &self,
         conn: &Conn,
@@ -112,7 +113,7 @@ impl Shard {
         hook: Hook,
         client: Client,
         is_rtmp: bool,
-    ) -> Result<(), Denied> {
+    ) -> Result<Arc<VhostPlan>, Denied> {
         if is_rtmp {
             self.ask_one(conn, vhost, Hook::OnConnect, &client).await?;
         }
@@ -120,7 +121,8 @@ impl Shard {
         let closes = conn.known(|known| known.closes).unwrap_or(false);
         let (publish, plays) = ((hook == Hook::OnPublish).then_some(number), hook == Hook::OnPlay);
         conn.set_known(Known { client, vhost: Arc::clone(vhost), publish, plays, closes });
-        Ok(())
+        let gone = || (CloseReason::VhostUnknown, format!("{}, removed or disabled by a reload", vhost.name));
+        self.plan().vhost_named(&vhost.name).cloned().ok_or_else(gone)
     }
 
     /// Asks one hook, if it is configured; the question's number, if it was asked.

@@ -227,8 +227,7 @@ impl HttpConn<'_> {
     /// Makes the client a viewer of a live stream.
     async fn play(&mut self, request: &Request, live: &LiveRequest, exchange: Exchange) -> Answered {
         // Asked again: a reload may have come while others were waited for.
-        let all = self.shard.plan();
-        let Some(plan) = all.vhost_named(&live.vhost) else {
+        let Some(mut plan) = self.shard.plan().vhost_named(&live.vhost).cloned() else {
             return self.respond(&Response::text(404), exchange).await.into();
         };
         let header = |name| request.headers.value(name).unwrap_or_default();
@@ -253,15 +252,14 @@ impl HttpConn<'_> {
             return self.refuse(503, CloseReason::MaxClients, exchange).await;
         };
         if plan.config.http_hooks.has_any() {
-            let client = self.hooked(request, live, plan);
-            if let Err((reason, why)) =
-                self.shard.ask_backend(self.conn, plan, Hook::OnPlay, client, false).await
-            {
-                self.conn.note_detail(why);
-                return self.refuse(403, reason, exchange).await;
-            }
-            if self.conn.is_closing() {
-                return false.into();
+            let client = self.hooked(request, live, &plan);
+            match self.shard.ask_backend(self.conn, &plan, Hook::OnPlay, client, false).await {
+                Ok(_) if self.conn.is_closing() => return false.into(),
+                Ok(by_now) => plan = by_now,
+                Err((reason, why)) => {
+                    self.conn.note_detail(why);
+                    return self.refuse(403, reason, exchange).await;
+                }
             }
         }
         let format = Format::from(live.format);
@@ -276,7 +274,7 @@ impl HttpConn<'_> {
             seat: Some(seat),
         };
         let wanted = ViewerWanted { bare: framing == LiveFraming::UntilClose, duration_ms: None };
-        self.shard.begin_viewer(self.conn, plan, about, head, format, wanted);
+        self.shard.begin_viewer(self.conn, &plan, about, head, format, wanted);
         Answered::Views
     }
 

@@ -221,9 +221,8 @@ impl RtmpConn<'_> {
         };
         let client = self.hooked(&vhost, name);
         match self.shard.ask_backend(self.conn, &vhost, hook, client, true).await {
-            // A reload, a kick or the end may have come meanwhile.
-            Ok(()) if self.conn.is_closing() => {}
-            Ok(()) => self.grant(vhost, &what),
+            Ok(_) if self.conn.is_closing() => {}
+            Ok(vhost) => self.grant(vhost, &what),
             Err((reason, why)) => {
                 self.conn.note_detail(why);
                 self.refuse(reason);

@@ -443,6 +443,21 @@ fn a_backend_over_https_must_be_who_it_says() {
 }
 
 #[test]
+fn who_is_permitted_after_the_vhost_has_gone_does_not_get_in() {
+    let backend = Backend::start();
+    let server = Setup::new(2).tables(&backend.hooks_of("brief", "")).start();
+    backend.answers_after("/on_publish", 200, "0", Duration::from_secs(1));
+    let url = server.rtmp("s?vhost=brief");
+    let encoder = thread::spawn(move || try_connect(&url, Role::PublishFmle).err());
+    backend.wait("on_publish", 1);
+    server.reload(&server.configuration().replace("[vhost.\"brief\"", "[vhost.\"other\""));
+    let why = encoder.join().expect("a client").expect("refused");
+    assert!(why.contains("vhost_unknown"), "{why}");
+    let ended = backend.wait("on_unpublish", 1);
+    assert_eq!(ended[0].body["publish_event"], backend.of("on_publish")[0].body["event"], "it said yes");
+}
+
+#[test]
 fn a_player_s_media_comes_as_soon_as_the_backend_says_yes() {
     let backend = Backend::start();
     let server = Setup::new(2).tables(&backend.hooks("")).start();
