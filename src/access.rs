@@ -1,10 +1,19 @@
-//! Who may publish and play: by address (SRS's `security`), and by the page that embeds a player (`refer`).
+//! Who may publish and play: by address (SRS's `security`), by the page that embeds a player (`refer`), and by what the
+//! client shows ([`auth`]: a [`stream_key`], a [`signature`], or a token, [`jwt`]). Decisions only: addresses, texts and
+//! the time are arguments.
+
+pub mod auth;
+pub mod jwk;
+pub mod jwt;
+pub mod secret;
+pub mod signature;
+pub mod stream_key;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 /// What a client wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Verb {
     /// To publish.
     Publish,
@@ -20,6 +29,19 @@ impl Verb {
             Verb::Play => "play",
         }
     }
+}
+
+/// What a client asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked<'a> {
+    /// What it wants.
+    pub verb: Verb,
+    /// The vhost that serves it, by its configured name.
+    pub vhost: &'a str,
+    /// Application.
+    pub app: &'a str,
+    /// Stream name, without parameters.
+    pub stream: &'a str,
 }
 
 /// Addresses of which the first bits are the same.

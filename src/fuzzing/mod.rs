@@ -7,6 +7,7 @@
 //!
 //! Compiled for tests and with the feature `fuzzing` only.
 
+pub mod access;
 pub mod config;
 pub mod formats;
 pub mod http;
@@ -25,7 +26,7 @@ use std::fmt::Debug;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 21] = [
+pub const TARGETS: [Target; 22] = [
     ("aggregate", rtmp::aggregate),
     ("amf0", formats::amf0),
     ("chunk_reader", rtmp::chunk_reader),
@@ -35,6 +36,7 @@ pub const TARGETS: [Target; 21] = [
     ("command", rtmp::command),
     ("config", config::config),
     ("control", rtmp::control),
+    ("credentials", access::credentials),
     ("flv_file", formats::flv_file),
     ("flv_tag", formats::flv_tag),
     ("handshake", rtmp::handshake),

@@ -3,6 +3,7 @@
 //! What is said over it – the API, live streams, files – is in [`crate::web`]. Left out on purpose: HTTP/2,
 //! trailers (read and dropped), transfer codings other than chunked, multipart ranges, `Date` (as SRS).
 
+pub mod authorization;
 pub mod request;
 pub mod response;
 pub mod url;

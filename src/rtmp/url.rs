@@ -146,10 +146,18 @@ impl ClientUrl {
     }
 }
 
+/// The value of a parameter among those of a [`TcUrl`] or a [`StreamName`], as it stands there. It ends at a slash: FMLE
+/// puts the stream behind the parameters.
+pub fn param<'p>(params: &'p str, name: &str) -> Option<&'p str> {
+    let mut pairs = params.split(['&', '?']).filter_map(|pair| pair.split_once('='));
+    pairs.find(|(key, _)| *key == name).map(|(_, value)| value.split('/').next().unwrap_or_default().trim())
+}
+
 /// Host, port and what follows the first slash.
 fn split(url: &str) -> Result<(&str, u16, &str), UrlError> {
     bounded("URL", url, MAX_URL_BYTES)?;
-    let not_url = || UrlError::NotUrl(url.to_owned());
+    // What stands behind the '?' may be secret.
+    let not_url = || UrlError::NotUrl(url.split('?').next().unwrap_or_default().to_owned());
     let (_, rest) = url.split_once("://").ok_or_else(not_url)?;
     let (authority, path) = match rest.find(['/', '?']) {
         Some(at) => rest.split_at(at),
@@ -263,6 +271,15 @@ mod tests {
         assert_eq!(named("rtmp://h/live?a=1", "s?b=2&c=3").1, "b=2&c=3");
         assert_eq!(named("rtmp://h/live?vhost=__defaultVhost__", "s").1, "");
         assert_eq!(named("rtmp://h/live?vhost=v&t=1", "s").1, "vhost=v&t=1");
+    }
+
+    #[test]
+    fn parameters_are_found_by_name() {
+        let params = "a=1&key=x.y-z?token=t=t/stream&key=other&b";
+        let value = |name| param(params, name);
+        assert_eq!((value("a"), value("key"), value("token")), (Some("1"), Some("x.y-z"), Some("t=t")));
+        assert_eq!((value("b"), value("ey"), value(""), param("", "a")), (None, None, None, None));
+        assert_eq!(param("key= x\r\n", "key"), Some("x"));
     }
 
     #[test]
