@@ -131,7 +131,6 @@ impl fmt::Display for Hint {
 /// typing errors.
 const SRS_ONLY: &[&str] = &[
     "asprocess",
-    "auth",
     "auto_reload_for_docker",
     "bandcheck",
     "circuit_breaker",
@@ -218,6 +217,7 @@ pub(super) fn rules(config: &Config, notes: &mut Notes) {
     listen_addresses_differ(config, notes);
     vhosts_differ(config, notes);
     mounts_differ(config, notes);
+    what_is_asked_for_can_be_shown(config, notes);
     for (name, vhost) in config.vhosts.iter() {
         if let MemoryLimit::Bytes(limit) = config.feed_memory
             && vhost.play.feed_max_bytes > limit
@@ -276,6 +276,19 @@ fn vhosts_differ(config: &Config, notes: &mut Notes) {
                 );
             }
         }
+    }
+}
+
+/// Whoever is asked for something must be able to show it.
+fn what_is_asked_for_can_be_shown(config: &Config, notes: &mut Notes) {
+    let api = &config.http_api.auth;
+    let key = |name: &str| format!("http_api.auth.{name}");
+    if api.username.is_empty() != api.password.is_empty() {
+        let text = "username and password go together".to_owned();
+        notes.conflict(&[&key("username"), &key("password")], text);
+    } else if api.enabled && api.username.is_empty() && api.tokens.is_empty() {
+        let text = "nobody could pass: there is neither a username with its password nor a token".to_owned();
+        notes.conflict(&[&key("enabled"), &key("username"), &key("password"), &key("tokens")], text);
     }
 }
 
@@ -341,14 +354,16 @@ impl Config {
         if !self.http_server.enabled {
             let mut remuxed = self.vhosts.iter().filter(|(_, v)| v.enabled && v.http_remux.enabled);
             if let Some((name, _)) = remuxed.next() {
-                let more = match remuxed.count() {
-                    0 => String::new(),
-                    more => format!(" (and of {more} more)"),
-                };
+                let more = more_text(remuxed.count());
                 let path = vhost_path(name, "http_remux");
                 warnings.push(format!("{path}{more}: nothing is served while http_server is off"));
             }
         }
         warnings
     }
+}
+
+/// Of how many other vhosts the same could be said.
+fn more_text(more: usize) -> String {
+    if more == 0 { String::new() } else { format!(" (and of {more} more)") }
 }

@@ -7,7 +7,7 @@
 mod syntax;
 
 use super::check::{Hint, Problem, hint, key_text};
-use super::load::{ANY_NAME, By, Loaded, load, schema_keys};
+use super::load::{ANY_NAME, By, Loaded, Value, load, schema_keys};
 use super::overrides::Overrides;
 use super::units::quoted;
 use std::fmt::Write;
@@ -122,6 +122,10 @@ impl Importer<'_> {
     fn open(&mut self, within: usize, table: usize, directive: &Directive, block: &[Directive]) {
         if std::mem::replace(&mut self.tables[table].opened, true) {
             return self.leave_out(within, directive, TWICE);
+        }
+        // SRS asks for the password whatever is wanted of its API.
+        if self.tables[table].schema == ["http_api", "auth"] {
+            self.tables[table].set("reading", "true".to_owned());
         }
         self.block(table, block);
     }
@@ -281,7 +285,7 @@ fn judge(path: &str, words: &[String]) -> Result<String, String> {
         load(VHOST, &overrides)
     };
     let said = |loaded: &Loaded| loaded.values.iter().position(|value| matches!(value.by, By::Outside(_)));
-    let text_at = |loaded: &Loaded, at: Option<usize>| Some(loaded.values.get(at?)?.text.clone());
+    let text_at = |loaded: &Loaded, at: Option<usize>| Some(text_of(loaded.values.get(at?)?, words));
     let loaded = read(&words.join(" "));
     if let Some(text) = text_at(&loaded, said(&loaded)) {
         return Ok(text);
@@ -298,6 +302,16 @@ fn judge(path: &str, words: &[String]) -> Result<String, String> {
         Some(problem) => problem.to_string(),
         None => "it takes no value".to_owned(),
     })
+}
+
+/// A value that is these words, as the file would have it, secrets included: there are no blanks in those.
+fn text_of(value: &Value, words: &[String]) -> String {
+    let quoted_words = || words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(", ");
+    match &value.hidden {
+        None => value.text.clone(),
+        Some(_) if value.text.starts_with('[') => format!("[{}]", quoted_words()),
+        Some(_) => quoted_words(),
+    }
 }
 
 /// A directive as SRS would have it.

@@ -12,6 +12,7 @@ use super::check::{self, ConfigError, Place, Position, Problem, hint, key_text};
 use super::overrides::Overrides;
 use super::schema::{Config, Reload};
 use super::units::{Bad, Unit};
+use crate::access::secret::{HIDDEN, Secret};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -36,8 +37,10 @@ pub(super) struct Value {
     /// The path of its table.
     pub(super) table: String,
     pub(super) key: &'static str,
-    /// As the file would have it.
+    /// As the file would have it, but for secrets.
     pub(super) text: String,
+    /// What `text` hides.
+    pub(super) hidden: Option<Secret>,
     pub(super) by: By,
     pub(super) reload: Reload,
 }
@@ -127,8 +130,8 @@ impl<'d> Reader<'_, 'd> {
             (None, None) => None,
         };
         let (value, by) = said.or(written).unwrap_or((default, By::Default));
-        let (table, text) = (self.path.shown.clone(), unit.show(&value));
-        self.notes.values.push(Value { table, key: name, text, by, reload });
+        let (table, text, hidden) = (self.path.shown.clone(), unit.show(&value), unit.hidden(&value));
+        self.notes.values.push(Value { table, key: name, text, hidden, by, reload });
         value
     }
 
@@ -243,8 +246,8 @@ impl<'d> Notes<'d> {
         let said = self.overrides.get(&path.schema)?;
         let value = unit.of_text(&said.text);
         if value.is_none() && self.refused.insert(path.schema.clone()) {
-            let problem =
-                Problem::Value { found: shorten(&format!("{:?}", said.text)), allowed: unit.allowed() };
+            let found = if unit.hides() { HIDDEN.to_owned() } else { shorten(&format!("{:?}", said.text)) };
+            let problem = Problem::Value { found, allowed: unit.allowed() };
             let place = Place::Outside(said.by.clone());
             self.faults.push(ConfigError { place, key: path.schema.clone(), problem });
         }
@@ -266,6 +269,11 @@ impl<'d> Notes<'d> {
         let parsed = unit.read(value, &mut bad);
         let bad = bad.into_iter().filter(|_| matches!(by, By::File(_)));
         for Bad { span, fault } in bad {
+            if unit.hides() {
+                let problem = Problem::Value { found: HIDDEN.to_owned(), allowed: unit.allowed() };
+                self.fault(Some(span), path.shown.clone(), problem);
+                continue;
+            }
             match fault {
                 Some(fault) => self.bad_text(span, path.shown.clone(), fault),
                 None => {

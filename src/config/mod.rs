@@ -23,8 +23,8 @@ pub use mount::{LiveFormat, Mount, MountError};
 pub use overrides::Overrides;
 pub use reload::{Change, Values};
 pub use schema::{
-    Config, HttpApi, HttpRemux, HttpServer, LogLevel, LogTank, OnDuplicate, Play, Publish, Refer, Security,
-    TimeJitter, Vhost,
+    ApiAuth, Config, HttpApi, HttpRemux, HttpServer, LogLevel, LogTank, OnDuplicate, Play, Publish, Refer,
+    Security, TimeJitter, Vhost,
 };
 pub use source::Source;
 pub use units::{ListenAddr, MemoryLimit};

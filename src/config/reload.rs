@@ -50,6 +50,10 @@ impl fmt::Display for Change {
         match what {
             What::Added => write!(f, "{key}: added"),
             What::Removed => write!(f, "{key}: removed"),
+            // A secret: both are hidden.
+            What::Changed { from, to, .. } if from == to => {
+                write!(f, "{key}: is another now: {}", what.verdict())
+            }
             What::Changed { from, to, .. } => write!(f, "{key}: {from} is {to} now: {}", what.verdict()),
         }
     }
@@ -77,7 +81,7 @@ impl Values {
             let Some(before) = old.get(table) else { continue };
             for value in keys {
                 let Some(was) = before.iter().find(|was| was.key == value.key) else { continue };
-                if was.text != value.text {
+                if (&was.text, &was.hidden) != (&value.text, &value.hidden) {
                     let key = if table.is_empty() {
                         value.key.to_owned()
                     } else {
@@ -166,6 +170,30 @@ mod tests {
         );
         assert_eq!(told(old, old), [""; 0]);
         assert_eq!(told("listen = 1935", ""), [""; 0], "what means the same is no change");
+    }
+
+    #[test]
+    fn a_changed_secret_is_told_and_not_shown() {
+        let of = |secret: &str| {
+            let tokens = format!("tokens = [\"first-secret-token\", \"other-token-{secret}\"]\n");
+            format!("[http_api.auth]\nusername = \"admin\"\npassword = \"{secret}\"\n{tokens}")
+        };
+        assert_eq!(
+            told(&of("old-secret"), &of("new-secret")),
+            [
+                "http_api.auth.password: is another now: applied",
+                "http_api.auth.tokens: is another now: applied",
+            ]
+        );
+        assert_eq!(told(&of("old-secret"), &of("old-secret")), [""; 0]);
+        assert_eq!(
+            told(&of("old-secret"), ""),
+            [
+                "http_api.auth.username: \"admin\" is \"\" now: applied",
+                "http_api.auth.password: \"***\" is \"\" now: applied",
+                "http_api.auth.tokens: [\"***\", \"***\"] is [] now: applied",
+            ]
+        );
     }
 
     #[test]

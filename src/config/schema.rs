@@ -12,9 +12,11 @@ mod vhost;
 
 use super::load::{Reader, Section};
 use super::units::{
-    ListenAddr, MemoryLimit, integer, listen_addr, memory_limit, one_or_more, or_auto, path, switch, word,
+    ListenAddr, MemoryLimit, any_number_of, integer, listen_addr, memory_limit, one_or_more, or_auto, path,
+    secret, switch, text, word,
 };
 use super::vhosts::Vhosts;
+use crate::access::secret::Secret;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -181,6 +183,8 @@ pub struct HttpApi {
     pub string_ids: bool,
     /// `[http_api.raw_api]`: what changes the running server.
     pub raw_api: RawApi,
+    /// `[http_api.auth]`: who may change it.
+    pub auth: ApiAuth,
 }
 
 impl Section for HttpApi {
@@ -191,11 +195,52 @@ impl Section for HttpApi {
             crossdomain: r.key("crossdomain", AtOnce, switch(), true),
             string_ids: r.key("string_ids", AtOnce, switch(), false),
             raw_api: r.section("raw_api"),
+            auth: r.section("auth"),
         }
     }
 }
 
-/// `[http_api.raw_api]`. What changes anything is done for requests from this machine only, whatever stands here.
+/// `[http_api.auth]`. While it is off, whatever changes anything is done for requests from this machine only, with no
+/// page or proxy behind them; while it is on, for whoever has the password or a token.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ApiAuth {
+    /// Whether the API asks who calls. Default false. Reload: at once.
+    pub enabled: bool,
+    /// Name for HTTP's Basic scheme, as in SRS 6. Default `""`: the scheme is not offered. Reload: at once.
+    pub username: String,
+    /// Password for it. Default `""`: there is none. Reload: at once.
+    pub password: Secret,
+    /// Tokens, any of which is as good: `Authorization: Bearer TOKEN`. Default none. Reload: at once.
+    pub tokens: Vec<Secret>,
+    /// Whether reading needs one of these, too, `/metrics` included, as in SRS 6. Default false. Reload: at once.
+    pub reading: bool,
+}
+
+/// A password may be short, since users of SRS have such, but not empty.
+const MIN_PASSWORD_BYTES: usize = 0;
+/// A token is made by a machine.
+const MIN_API_TOKEN_BYTES: usize = 16;
+
+const USER_NAMES: &str = "a name of up to 255 printable characters without ':'";
+
+fn is_user_name(text: &str) -> bool {
+    text.len() <= 255 && !text.contains(|c: char| c.is_control() || c == ':')
+}
+
+impl Section for ApiAuth {
+    fn read(r: &mut Reader<'_, '_>) -> Self {
+        let no_password = Secret::default();
+        Self {
+            enabled: r.key("enabled", AtOnce, switch(), false),
+            username: r.key("username", AtOnce, text(USER_NAMES, is_user_name), String::new()),
+            password: r.key("password", AtOnce, secret(MIN_PASSWORD_BYTES), no_password),
+            tokens: r.key("tokens", AtOnce, any_number_of(secret(MIN_API_TOKEN_BYTES)), Vec::new()),
+            reading: r.key("reading", AtOnce, switch(), false),
+        }
+    }
+}
+
+/// `[http_api.raw_api]`. Who may call it says `[http_api.auth]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RawApi {
     /// Whether `/api/v1/raw` does anything. Default false. Reload: at once.
@@ -297,7 +342,7 @@ macro_rules! default_is_empty {
         }
     )*};
 }
-default_is_empty!(Config, HttpApi, RawApi, HttpServer, HttpClient, Hooks, Heartbeat);
+default_is_empty!(Config, HttpApi, RawApi, ApiAuth, HttpServer, HttpClient, Hooks, Heartbeat);
 default_is_empty!(Vhost, Play, Publish, HttpRemux, Security, Refer, HttpHooks, HookDeadlines, HookRetries);
 
 impl Config {

@@ -3,9 +3,11 @@
 //! A `Unit` knows what it accepts and can say so in words; the schema names one per key, ranges included,
 //! so that what is documented, what is checked and what an error message says cannot differ.
 
+mod access;
 mod texts;
 
-use crate::access::Rule;
+use crate::access::secret::Secret;
+pub(super) use access::{rule, secret};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
@@ -38,6 +40,16 @@ pub(super) trait Unit {
         let string = DeValue::String(text.into());
         let literal = || self.parse(DeValue::parse(text).ok()?.get_ref());
         self.parse(&string).or_else(literal)
+    }
+
+    /// Of a value that nobody is to see, and that `show` therefore hides: what tells it from another.
+    fn hidden(&self, _value: &Self::Value) -> Option<Secret> {
+        None
+    }
+
+    /// Whether values are hidden, in messages too.
+    fn hides(&self) -> bool {
+        false
     }
 
     /// The mistake in a value that `parse` refuses, where more can be said than what is allowed.
@@ -122,6 +134,11 @@ impl MemoryLimit {
 /// The text of a duration with its unit, as a duration key reads it: the largest unit that leaves no fraction.
 pub fn show_duration(value: Duration) -> String {
     show(value.as_nanos(), &DURATIONS)
+}
+
+/// A duration with its unit, as a duration key reads it.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    quantity(text, &DURATIONS).map(Duration::from_nanos)
 }
 
 /// The text of a size with its unit, as a size key reads it.
@@ -461,6 +478,16 @@ impl<U: Unit> Unit for List<U> {
         self.unit.fault(value)
     }
 
+    fn hidden(&self, value: &Self::Value) -> Option<Secret> {
+        let all: Vec<Secret> = value.iter().filter_map(|item| self.unit.hidden(item)).collect();
+        let texts: Vec<&str> = all.iter().map(Secret::reveal).collect();
+        self.hides().then(|| Secret::new(&texts.join("\n")))
+    }
+
+    fn hides(&self) -> bool {
+        self.unit.hides()
+    }
+
     fn read(&self, value: &Spanned<DeValue<'_>>, bad: &mut Vec<Bad>) -> Option<Self::Value> {
         let parsed = self.parse(value.get_ref());
         if parsed.is_none() {
@@ -473,29 +500,6 @@ impl<U: Unit> Unit for List<U> {
             }
         }
         parsed
-    }
-}
-
-/// A rule of `security`.
-pub(super) fn rule() -> impl Unit<Value = Rule> {
-    SecurityRule
-}
-
-struct SecurityRule;
-
-impl Unit for SecurityRule {
-    type Value = Rule;
-
-    fn show(&self, value: &Rule) -> String {
-        quoted(&value.to_string())
-    }
-
-    fn allowed(&self) -> String {
-        "\"play all\", \"publish 10.0.0.1\", \"play 192.168.0.0/16\"".to_owned()
-    }
-
-    fn parse(&self, value: &DeValue<'_>) -> Option<Rule> {
-        Rule::parse(value.as_str()?)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The configuration.
 
+use crate::access::secret::HIDDEN;
 use crate::config::import::import;
 use crate::config::{Config, Overrides, Place, Problem, Source};
 
@@ -11,11 +12,11 @@ pub fn config(data: &[u8]) {
             config.warnings();
             let in_force =
                 Source::new("a.toml", &text).in_force(&Overrides::default()).expect("it was good before");
-            assert_eq!(
-                Config::parse("b.toml", &in_force).as_ref(),
-                Ok(&config),
-                "what is in force means the same"
-            );
+            // Secrets are not shown; what stands for them is none.
+            if !in_force.contains(HIDDEN) {
+                let again = Config::parse("b.toml", &in_force);
+                assert_eq!(again.as_ref(), Ok(&config), "what is in force means the same");
+            }
         }
         Err(errors) => {
             assert!(!errors.errors.is_empty());

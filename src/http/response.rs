@@ -248,11 +248,11 @@ fn write_head(
     out.extend_from_slice(b"\r\n");
 }
 
-/// What SRS sends with `crossdomain on` to a request with `Origin`.
+/// What SRS sends with `crossdomain on` to a request with `Origin`, and the header of who has a token.
 const CORS: [(&str, &str); 4] = [
     (
         "Access-Control-Allow-Headers",
-        "origin,range,accept-encoding,referer,Cache-Control,X-Proxy-Authorization,X-Requested-With,Content-Type",
+        "origin,range,accept-encoding,referer,Cache-Control,X-Proxy-Authorization,X-Requested-With,Content-Type,Authorization",
     ),
     ("Access-Control-Allow-Methods", "GET, POST, HEAD, PUT, DELETE, OPTIONS"),
     ("Access-Control-Allow-Origin", "*"),
@@ -291,13 +291,13 @@ mod tests {
     }
 
     #[test]
-    fn cors_headers_are_srs_s() {
+    fn cors_headers_are_srs_s_and_authorization() {
         let text = written(&Response::empty(200), Exchange { cors: true, ..PLAIN });
         let server = server();
         let expected = format!(
             "HTTP/1.1 200 OK\r\n\
              Access-Control-Allow-Headers: origin,range,accept-encoding,referer,Cache-Control,\
-             X-Proxy-Authorization,X-Requested-With,Content-Type\r\n\
+             X-Proxy-Authorization,X-Requested-With,Content-Type,Authorization\r\n\
              Access-Control-Allow-Methods: GET, POST, HEAD, PUT, DELETE, OPTIONS\r\n\
              Access-Control-Allow-Origin: *\r\n\
              Access-Control-Expose-Headers: Server,range,Content-Length,Content-Range\r\n\

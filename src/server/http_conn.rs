@@ -406,6 +406,10 @@ impl HttpConn<'_> {
             with_context(process, &plan, |context| api::route(request, self.conn.tcp().peer().ip(), context));
         let response = match call {
             ApiCall::Answer(response) => response,
+            ApiCall::Refuse(refused, response) => {
+                self.shard.api_refusals.tell(self.conn.tcp().peer(), request, refused);
+                response
+            }
             ApiCall::Snapshot(query) => self.ask(query).await,
             ApiCall::Reload(reload) => {
                 let process = Arc::clone(process);
@@ -490,6 +494,7 @@ pub(super) fn with_context<R>(process: &Process, plan: &Plan, f: impl FnOnce(&Ap
             enabled: plan.config.http_api.raw_api.enabled,
             allow_reload: plan.config.http_api.raw_api.allow_reload,
         },
+        auth: &plan.config.http_api.auth,
         config_version: plan.version,
         hooks: process.desk.counters(),
         vhosts: &plan.vhost_infos,

@@ -18,7 +18,9 @@
 //! | [`http_conn`] | HTTP's shell: requests, live bodies, files, the API |
 //! | [`demo`] | the built-in stream |
 //! | [`snapshot`] | what a shard tells the API |
+//! | [`api_refusals`] | calls of the API that were refused, counted and told |
 
+pub mod api_refusals;
 pub mod census;
 pub mod conn;
 pub mod demo;

@@ -1,5 +1,6 @@
 //! One shard of the server: accepts connections, runs the core's turns, sweeps deadlines four times a second.
 
+use super::api_refusals::ApiRefusals;
 use super::conn::{About, Conn, Grant, TUNING, summary};
 use super::heartbeat::{self, Heart};
 use super::messages::Msg;
@@ -74,6 +75,8 @@ pub struct Shard {
     unfinished_bytes: Cell<u64>,
     /// See [`heartbeat`].
     pub heart: Heart,
+    /// Calls of the API that were refused.
+    pub api_refusals: ApiRefusals,
     /// Files that are there and cannot be opened.
     unreadable: Throttle,
     listeners: RefCell<Vec<(&'static str, Listener)>>,
@@ -143,6 +146,7 @@ impl Shard {
             strays: std::array::from_fn(|_| Throttle::new()),
             unfinished_bytes: Cell::new(0),
             heart: Heart::default(),
+            api_refusals: ApiRefusals::default(),
             unreadable: Throttle::new(),
             listeners: RefCell::default(),
             stop: Signal::default(),
@@ -363,6 +367,7 @@ impl Shard {
                 log::log!(stray_level(*reason), "connections: {reason} ({more} more)");
             }
         }
+        self.api_refusals.sweep();
         let live = self.hub.borrow().is_live() || !self.conns.borrow().is_empty();
         let mut awake = self.awake.borrow_mut();
         if live != awake.is_some() {

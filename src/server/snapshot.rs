@@ -236,5 +236,6 @@ fn counters(shard: &Shard) -> ShardCounters {
         panics: engine.panics.get() + hub.panics(),
         drops,
         closes: totals.closes.clone(),
+        api_refusals: shard.api_refusals.counts(),
     }
 }

@@ -147,6 +147,22 @@ reasons! {
     }
 }
 
+reasons! {
+    /// Why a call of the HTTP API was refused.
+    ApiRefusal {
+        /// It would change something, comes from another machine, and `http_api.auth` is off.
+        NotLoopback = "not_loopback",
+        /// The same, from this machine, but by another name: a page's, whose name was bound to a new address.
+        NotLoopbackHost = "not_loopback_host",
+        /// The same, but a page in a browser or a proxy stands behind it.
+        PageOrProxy = "page_or_proxy",
+        /// It says nothing of who calls.
+        AuthMissing = "auth_missing",
+        /// It has another password or token.
+        AuthWrong = "auth_wrong",
+    }
+}
+
 /// A count per reason.
 pub struct Tally<R> {
     counts: Box<[u64]>,
@@ -219,6 +235,7 @@ mod tests {
     fn every_reason_has_a_word_of_its_own() {
         check::<CloseReason>();
         check::<DropReason>();
+        check::<ApiRefusal>();
     }
 
     #[test]

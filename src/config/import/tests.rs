@@ -18,6 +18,18 @@ fn lines(text: &str) -> Vec<String> {
 }
 
 #[test]
+fn the_password_of_srs_6_comes_over_and_closes_reading_as_it_does_there() {
+    let text =
+        "http_api { enabled on; auth { enabled on; username admin; password \"open:sesame\"; } } vhost v {}";
+    assert_eq!(imported(text).left_out, 0, "{}", imported(text).toml);
+    let auth = config(text).http_api.auth;
+    assert!(auth.enabled && auth.reading && auth.username == "admin" && auth.password.is("open:sesame"));
+    // Ours, in SRS's words.
+    let auth = config("http_api { auth { tokens 0123456789abcdef fedcba9876543210; } }").http_api.auth;
+    assert!(auth.tokens[1].is("fedcba9876543210"));
+}
+
+#[test]
 fn what_both_have_comes_over() {
     let text = r#"
         listen 1935 127.0.0.1:19350;

@@ -152,7 +152,7 @@ fn a_typing_error_names_the_nearest_key() {
     assert_eq!(
         errors("[http_api]\nzzz = 1"),
         ["x.toml:2:1: http_api.zzz: no such key; \
-             allowed here: enabled, listen, crossdomain, string_ids, raw_api"]
+             allowed here: enabled, listen, crossdomain, string_ids, raw_api, auth"]
     );
 }
 
@@ -377,6 +377,54 @@ fn what_is_hardly_meant_is_a_warning() {
         "demo needs an enabled [vhost.__defaultVhost__]: there is no demo stream"
     );
     assert_eq!(warnings("[vhost.a]"), "");
+}
+
+#[test]
+fn what_nobody_could_show_is_not_asked_for() {
+    let api = |lines: &str| errors(&format!("[http_api.auth]\n{lines}"));
+    assert_eq!(
+        api("enabled = true"),
+        [
+            "x.toml:2:11: http_api.auth.enabled: nobody could pass: there is neither a username with its password \
+             nor a token"
+        ]
+    );
+    let together = "username and password go together";
+    assert_eq!(api("username = \"a\""), [format!("x.toml:2:12: http_api.auth.username: {together}")]);
+    assert_eq!(
+        api("password = \"a\""),
+        [format!("x.toml:2:12: http_api.auth.password: http_api.auth.username: {together}")]
+    );
+    parse("http_api.auth = { enabled = true, tokens = \"0123456789abcdef\" }");
+}
+
+#[test]
+fn a_secret_is_shown_neither_in_force_nor_in_a_fault() {
+    let file =
+        "[http_api.auth]\nusername = \"admin\"\npassword = \"s3cret\"\ntokens = [\"0123456789s3cret\"]\n";
+    let config = parse(file);
+    assert!(config.http_api.auth.password.is("s3cret") && !format!("{config:?}").contains("s3cret"));
+    let in_force = Source::new("x.toml", file).in_force(&Overrides::default()).expect("good");
+    assert!(!in_force.contains("s3cret"), "{in_force}");
+    for line in ["password = \"***\"", "tokens = [\"***\"]"] {
+        assert!(in_force.lines().any(|shown| shown.starts_with(line)), "{line}:\n{in_force}");
+    }
+    // What is shown is no secret: who starts with it is told.
+    let again = Config::parse("y.toml", &in_force).expect_err("no secrets").to_string();
+    assert_eq!(again.lines().filter(|line| line.contains(": found ***; allowed: ")).count(), 2, "{again}");
+
+    for bad in [
+        "http_api.auth.password = \"s3cret with blanks\"",
+        "http_api.auth.tokens = [\"s3cret\"]",
+        "http_api.auth.tokens = { s3cret = 1 }",
+    ] {
+        let found = errors(bad).join("\n");
+        assert!(found.contains(": found ***; allowed: ") && !found.contains("s3cret"), "{found}");
+    }
+    let variables = [("SRS_HTTP_API_AUTH_TOKENS".to_owned(), "s3cret".to_owned())];
+    let overrides = Overrides::of_environment(variables);
+    let found = Source::new("x.toml", "[vhost.a]").config(&overrides).expect_err("too short").to_string();
+    assert!(found.contains("SRS_HTTP_API_AUTH_TOKENS: http_api.auth.tokens: found ***"), "{found}");
 }
 
 #[test]

@@ -162,6 +162,9 @@ fn shard_families(out: &mut Exposition, shards: &[ShardSnapshot]) {
         shards,
         |s| &s.counters.closes,
     );
+    by_reason(out, "srs_shard_api_refusals_total", "Calls of the HTTP API that were refused.", shards, |s| {
+        &s.counters.api_refusals
+    });
 }
 
 /// Zeros too: a rate needs the sample before the first event.

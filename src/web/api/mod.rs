@@ -2,7 +2,8 @@
 //!
 //! [`route`] answers at once what needs no streams, else says what to ask the shards for: a [`Query`] for
 //! [`finish`], a [`Kick`] for [`kicked`], or a [`Reload`] for [`reloaded`]. Answers carry HTTP 200 and a `code`, as
-//! SRS's do; of SRS's API are left out so far: `raw`'s `query` and `update`, `clusters` and authentication.
+//! SRS's do; of SRS's API are left out so far: `raw`'s `query` and `update`, and `clusters`. Who may call stands in
+//! `permit`.
 
 pub mod ids;
 pub mod json;
@@ -11,11 +12,13 @@ mod metrics;
 mod mux;
 mod objects;
 mod pages;
+mod permit;
 pub mod raw;
 pub mod snapshot;
 
 pub use pages::heartbeat;
 
+use crate::config::schema::ApiAuth;
 use crate::hooks::desk::Counters;
 use crate::http::request::{Method, Request};
 use crate::http::response::Response;
@@ -24,6 +27,8 @@ use crate::stats::system::Report;
 use ids::{ClientId, IdStyle};
 use json::Object;
 use mux::{Found, Mux};
+use permit::Does;
+pub use permit::Refused;
 pub use raw::{RawApi, Reload, ReloadOutcome, reloaded};
 use snapshot::{ShardSnapshot, Wanted, WantedClients};
 use std::net::IpAddr;
@@ -37,6 +42,7 @@ const MIN_COUNT: usize = 10;
 /// SRS's codes that we answer with.
 mod code {
     pub(super) const TEST: u32 = 100;
+    pub(super) const UNAUTHORIZED: u32 = 401;
     pub(super) const FORBIDDEN: u32 = 403;
     pub(super) const CONFIG_INVALID: u32 = 1023;
     pub(super) const RAW_RPC: u32 = 1060;
@@ -60,6 +66,8 @@ pub struct ApiContext<'a> {
     pub id_style: IdStyle,
     /// `http_api.raw_api`.
     pub raw_api: RawApi,
+    /// `http_api.auth`.
+    pub auth: &'a ApiAuth,
     /// How many configurations were in force so far.
     pub config_version: u64,
     /// What hooks have done so far.
@@ -105,6 +113,8 @@ pub struct ProcessInfo {
 pub enum ApiCall {
     /// Send this.
     Answer(Response),
+    /// Send this to who may not do what it asks for.
+    Refuse(Refused, Response),
     /// Ask shards for [`Query::wanted`] and [`finish`].
     Snapshot(Query),
     /// Ask the client's shard to close it, and say [`kicked`].
@@ -190,8 +200,18 @@ pub fn route(request: &Request, peer: IpAddr, context: &ApiContext<'_>) -> ApiCa
         Some(None) => return ApiCall::Answer(Response::text(405)),
     };
     let reads = |method| matches!(method, Method::Get | Method::Head);
-    if named.is_some() && !reads(method) && !may_change(request, peer) {
-        return ApiCall::Answer(forbidden(callback.as_deref()));
+    let changes = match endpoint {
+        Endpoint::Raw => raw::changes(request, context.raw_api),
+        Endpoint::Clients => method == Method::Delete,
+        _ => false,
+    };
+    let does = match &callback {
+        Some(_) if changes || (named.is_some() && !reads(method)) => Does::ChangeByScript,
+        None if changes => Does::Change,
+        _ => Does::Read,
+    };
+    if let Err(refused) = permit::judge(request, peer, context.auth, does) {
+        return ApiCall::Refuse(refused, permit::answer(refused, context.auth, callback.as_deref()));
     }
     let answer = |object: Object| ApiCall::Answer(respond(&object, callback.as_deref()));
     let query = |what| {
@@ -201,7 +221,7 @@ pub fn route(request: &Request, peer: IpAddr, context: &ApiContext<'_>) -> ApiCa
     };
     match endpoint {
         Endpoint::Page(page) => answer(page(context, request)),
-        Endpoint::Raw => raw::call(request, peer, context, callback.as_deref()),
+        Endpoint::Raw => raw::call(request, context, callback.as_deref()),
         Endpoint::Errors => answer(Object::new().with("code", code::TEST)),
         Endpoint::Redirects => ApiCall::Answer(Response::redirect(301, "/api/v1/tests/errors")),
         Endpoint::Summaries => query(What::Summaries),
@@ -211,9 +231,6 @@ pub fn route(request: &Request, peer: IpAddr, context: &ApiContext<'_>) -> ApiCa
         Endpoint::Vhosts => query(What::Vhost(rest.to_owned())),
         Endpoint::Streams if rest.is_empty() => query(What::Streams),
         Endpoint::Streams => query(What::Stream(rest.to_owned())),
-        Endpoint::Clients if method == Method::Delete && !may_change(request, peer) => {
-            ApiCall::Answer(forbidden(callback.as_deref()))
-        }
         Endpoint::Clients => match (method, ClientId::parse(rest, context.id_style)) {
             (Method::Get | Method::Head, _) if rest.is_empty() => query(What::Clients),
             (Method::Get | Method::Head, Some(id)) => query(What::Client(id)),
@@ -307,29 +324,6 @@ pub fn kicked(kick: &Kick, context: &ApiContext<'_>, outcome: KickOutcome) -> Re
     }
 }
 
-/// Whether a request may change something. Only who sits at the machine may, and no page in a browser there: it
-/// would send Origin or Referer, or at least Sec-Fetch-Site (Fetch Metadata; a script tag with
-/// `referrerpolicy=no-referrer` sends only that), and under a rebound name its Host is not loopback. A proxy on
-/// this machine gives itself away by the headers it adds.
-pub fn may_change(request: &Request, peer: IpAddr) -> bool {
-    const TELLTALES: [&str; 8] = [
-        "Origin",
-        "Referer",
-        "Forwarded",
-        "X-Forwarded-For",
-        "X-Forwarded-Host",
-        "X-Real-IP",
-        "Via",
-        "Sec-Fetch-Site",
-    ];
-    let loopback_host = request.host == "localhost" || request.host.parse().is_ok_and(is_loopback);
-    is_loopback(peer) && loopback_host && TELLTALES.iter().all(|name| request.headers.value(name).is_none())
-}
-
-fn is_loopback(ip: IpAddr) -> bool {
-    ip.to_canonical().is_loopback()
-}
-
 type Page = fn(&ApiContext<'_>, &Request) -> Object;
 
 #[derive(Clone, Copy, Debug)]
@@ -367,11 +361,6 @@ static ENDPOINTS: LazyLock<Mux<Endpoint>> = LazyLock::new(|| {
         ("/metrics", Endpoint::Metrics),
     ])
 });
-
-fn forbidden(callback: Option<&str>) -> Response {
-    let object = Object::new().with("code", code::FORBIDDEN);
-    Response { status: 403, ..respond(&object, callback) }
-}
 
 /// JSON, or a call of the callback with it.
 fn respond(object: &Object, callback: Option<&str>) -> Response {

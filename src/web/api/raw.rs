@@ -1,11 +1,10 @@
 //! `/api/v1/raw?rpc=…`: what changes the running server, for operators.
 
 use super::json::{Json, Object};
-use super::{ApiCall, ApiContext, code, forbidden, may_change, respond};
+use super::{ApiCall, ApiContext, code, respond};
 use crate::config::reload::{Change, What};
 use crate::http::request::Request;
 use crate::http::response::Response;
-use std::net::IpAddr;
 
 /// `[http_api.raw_api]`, as far as the API needs it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,13 +42,13 @@ pub enum ReloadOutcome {
     Unanswered,
 }
 
-/// Answers a call of the raw API.
-pub(super) fn call(
-    request: &Request,
-    peer: IpAddr,
-    context: &ApiContext<'_>,
-    callback: Option<&str>,
-) -> ApiCall {
+/// Whether a call changes something: what is off does not.
+pub(super) fn changes(request: &Request, raw: RawApi) -> bool {
+    request.query.value("rpc") == Some("reload") && raw.enabled && raw.allow_reload
+}
+
+/// Answers a call of the raw API, from who may.
+pub(super) fn call(request: &Request, context: &ApiContext<'_>, callback: Option<&str>) -> ApiCall {
     let answer = |object: Object| ApiCall::Answer(respond(&object, callback));
     let refused = |code: u32| answer(Object::new().with("code", code));
     let raw = context.raw_api;
@@ -62,7 +61,6 @@ pub(super) fn call(
             answer(Object::new().with("code", 0u32).with("http_api", http_api.with("raw_api", own)))
         }
         Some("reload") if !raw.enabled || !raw.allow_reload => refused(code::RAW_DISABLED),
-        Some("reload") if !may_change(request, peer) => ApiCall::Answer(forbidden(callback)),
         Some("reload") => ApiCall::Reload(Reload { callback: callback.map(str::to_owned) }),
         Some("query" | "update") => refused(code::RAW_DISABLED),
         _ => refused(code::RAW_RPC),

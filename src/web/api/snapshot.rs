@@ -3,7 +3,7 @@
 use super::ids::ClientId;
 pub use crate::formats::describe::{AudioInfo, VideoInfo};
 use crate::stats::rates::LagHistogram;
-use crate::stats::reason::{CloseReason, DropReason, Tally};
+use crate::stats::reason::{ApiRefusal, CloseReason, DropReason, Tally};
 use crate::stream::encode::Format;
 
 /// Everything a shard was asked for.
@@ -228,4 +228,6 @@ pub struct ShardCounters {
     pub drops: Tally<DropReason>,
     /// Connections, publishes and plays ended or refused.
     pub closes: Tally<CloseReason>,
+    /// Calls of the API that were refused.
+    pub api_refusals: Tally<ApiRefusal>,
 }

@@ -5,7 +5,7 @@ use crate::config::reload::{Change, What};
 use crate::config::schema::{self, DEFAULT_VHOST};
 use crate::http::request::{Event, Parser};
 use crate::stats::rates::LagHistogram;
-use crate::stats::reason::{CloseReason, DropReason};
+use crate::stats::reason::{CloseReason, DropReason, Reason};
 use crate::stats::system::{ProcTexts, Sample};
 use crate::stream::encode::Format;
 use crate::stream::feed::FeedCounters;
@@ -33,6 +33,7 @@ struct Fixture {
     id_style: IdStyle,
     raw_api: RawApi,
     hooks: Counters,
+    auth: ApiAuth,
 }
 
 impl Fixture {
@@ -59,8 +60,15 @@ impl Fixture {
                 format!("7 (srs-shard) S 1 7 7 0 -1 0 5 0 6 0 {used} 0 0 0 20 0 3 0 9 4096 25 1 2\n");
             system.push(Sample::parse(&texts, at_ms));
         }
-        let (id_style, raw_api, hooks) = (IdStyle::Numeric, RawApi::default(), Counters::default());
-        Self { vhosts, process, system, id_style, raw_api, hooks }
+        Self {
+            vhosts,
+            process,
+            system,
+            id_style: IdStyle::Numeric,
+            raw_api: RawApi::default(),
+            hooks: Counters::default(),
+            auth: ApiAuth::default(),
+        }
     }
 
     fn context(&self) -> ApiContext<'_> {
@@ -70,6 +78,7 @@ impl Fixture {
             crossdomain: true,
             id_style: self.id_style,
             raw_api: self.raw_api,
+            auth: &self.auth,
             config_version: 4,
             hooks: &self.hooks,
             vhosts: &self.vhosts,
@@ -483,36 +492,40 @@ fn jsonp_calls_a_name_and_nothing_else() {
 fn only_who_sits_at_the_machine_may_kick() {
     let f = Fixture::new();
     let ip = |text: &str| text.parse::<IpAddr>().unwrap();
-    for (peer, headers, allowed) in [
-        ("127.0.0.1", "Host: localhost:1985\r\n", true),
-        ("127.0.0.9", "Host: 127.0.0.1\r\n", true),
-        ("::1", "Host: [::1]:1985\r\n", true),
-        ("::ffff:127.0.0.1", "Host: LOCALHOST\r\n", true),
-        ("10.0.0.1", "Host: localhost\r\n", false),
-        ("::ffff:10.0.0.1", "Host: localhost\r\n", false),
-        ("127.0.0.1", "Host: rebound.example\r\n", false),
-        ("127.0.0.1", "Host: localhost.example\r\n", false),
-        ("127.0.0.1", "Host: 127.0.0.1.example\r\n", false),
-        ("127.0.0.1", "Host: 10.0.0.1\r\n", false),
-        ("127.0.0.1", "Host: localhost\r\nOrigin: http://localhost\r\n", false),
-        ("127.0.0.1", "Host: localhost\r\norigin: null\r\n", false),
-        ("127.0.0.1", "Host: localhost\r\nReferer: x\r\n", false),
-        ("127.0.0.1", "Host: localhost\r\nForwarded: for=1.2.3.4\r\n", false),
-        ("127.0.0.1", "Host: localhost\r\nX-Forwarded-For: 127.0.0.1\r\n", false),
-        ("127.0.0.1", "Host: localhost\r\nX-Real-IP: 127.0.0.1\r\n", false),
-        ("127.0.0.1", "Host: localhost\r\nSec-Fetch-Site: cross-site\r\n", false),
-        ("127.0.0.1", "Host: localhost\r\nVia: 1.1 proxy\r\n", false),
+    for (peer, headers, refused) in [
+        ("127.0.0.1", "Host: localhost:1985\r\n", ""),
+        ("127.0.0.9", "Host: 127.0.0.1\r\n", ""),
+        ("::1", "Host: [::1]:1985\r\n", ""),
+        ("::ffff:127.0.0.1", "Host: LOCALHOST\r\n", ""),
+        ("10.0.0.1", "Host: localhost\r\n", "not_loopback"),
+        ("::ffff:10.0.0.1", "Host: localhost\r\n", "not_loopback"),
+        ("127.0.0.1", "Host: rebound.example\r\n", "not_loopback_host"),
+        ("127.0.0.1", "Host: localhost.example\r\n", "not_loopback_host"),
+        ("127.0.0.1", "Host: 127.0.0.1.example\r\n", "not_loopback_host"),
+        ("127.0.0.1", "Host: 10.0.0.1\r\n", "not_loopback_host"),
+        ("127.0.0.1", "Host: localhost\r\nOrigin: http://localhost\r\n", "page_or_proxy"),
+        ("127.0.0.1", "Host: localhost\r\norigin: null\r\n", "page_or_proxy"),
+        ("127.0.0.1", "Host: localhost\r\nReferer: x\r\n", "page_or_proxy"),
+        ("127.0.0.1", "Host: localhost\r\nForwarded: for=1.2.3.4\r\n", "page_or_proxy"),
+        ("127.0.0.1", "Host: localhost\r\nX-Forwarded-For: 127.0.0.1\r\n", "page_or_proxy"),
+        ("127.0.0.1", "Host: localhost\r\nX-Real-IP: 127.0.0.1\r\n", "page_or_proxy"),
+        ("127.0.0.1", "Host: localhost\r\nSec-Fetch-Site: cross-site\r\n", "page_or_proxy"),
+        ("127.0.0.1", "Host: localhost\r\nVia: 1.1 proxy\r\n", "page_or_proxy"),
     ] {
         let deleting = request("DELETE /api/v1/clients/12", headers);
         let jsonp = request("GET /api/v1/clients/12?callback=f&method=DELETE", headers);
-        for (request, body) in [(deleting, r#"{"code":403}"#), (jsonp, r#"f({"code":403})"#)] {
+        let body = format!(r#"{{"code":403,"reason":"{refused}"}}"#);
+        let bodies = [body.clone(), format!("f({body})")];
+        for (request, body) in [deleting, jsonp].into_iter().zip(bodies) {
             match route(&request, ip(peer), &f.context()) {
-                ApiCall::Kick(kick) => assert!(allowed && kick.client == ClientId(12), "{peer} {headers}"),
-                ApiCall::Answer(response) => {
-                    assert!(!allowed, "{peer} {headers}");
-                    assert_eq!((response.status, text(&response).as_str()), (403, body));
+                ApiCall::Kick(kick) => {
+                    assert!(refused.is_empty() && kick.client == ClientId(12), "{peer} {headers}");
                 }
-                ApiCall::Snapshot(_) | ApiCall::Reload(_) => panic!("{peer} {headers}"),
+                ApiCall::Refuse(why, response) => {
+                    assert_eq!((response.status, text(&response)), (403, body), "{peer} {headers}");
+                    assert_eq!(why.reason.as_str(), refused);
+                }
+                other => panic!("{peer} {headers}: {other:?}"),
             }
         }
         // Reading is for everyone, and `method` means nothing without a callback.
@@ -634,7 +647,7 @@ fn the_raw_api_reloads_for_who_may() {
         panic!("a reload")
     };
     let away = route(&get("/api/v1/raw?rpc=reload"), [10, 0, 0, 1].into(), &f.context());
-    assert!(matches!(away, ApiCall::Answer(Response { status: 403, .. })));
+    assert!(matches!(away, ApiCall::Refuse(_, Response { status: 403, .. })));
 
     let (from, to) = ("1".to_owned(), "\"2\"".to_owned());
     let changed = What::Changed { from, to, reload: schema::Reload::Restart };
