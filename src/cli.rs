@@ -2,12 +2,15 @@
 
 use crate::SIGNATURE;
 use crate::VERSION;
+use crate::access::Verb;
 use crate::config::import::import;
 use crate::config::schema::MAX_CORES;
+use crate::config::units::parse_duration;
 use crate::config::{Config, ConfigErrors, LogLevel, Overrides, Source};
-use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Folders above an imported file's in which what it includes may be.
 const INCLUDE_LEVELS: usize = 4;
@@ -117,6 +120,51 @@ pub enum Command {
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+    /// Print a URL with the permission to play or publish, signed with the first of its vhost's auth.sign.secrets
+    Sign(Sign),
+}
+
+/// What is to be signed.
+#[derive(Clone, Debug, PartialEq, Args)]
+pub struct Sign {
+    /// Configuration file that has the secrets; without it they are in SRS_VHOST_AUTH_SIGN_SECRETS
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// How long the permission holds: "90s", "10m", "1h"
+    #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = time)]
+    span: Duration,
+
+    /// When it ends, in seconds since 1970
+    #[arg(long, value_name = "SECONDS", conflicts_with = "span", value_parser = clap::value_parser!(u64).range(..=MAX_UNTIL_S))]
+    until: Option<u64>,
+
+    /// What it permits
+    #[arg(value_enum)]
+    pub verb: Verb,
+
+    /// rtmp://HOST/APP/STREAM, or for playing also http://HOST/PATH
+    pub url: String,
+}
+
+/// More digits than a signature may have.
+const MAX_UNTIL_S: u64 = 999_999_999_999;
+
+fn time(text: &str) -> Result<Duration, String> {
+    let span = parse_duration(text).filter(|span| *span >= Duration::from_secs(1));
+    span.ok_or_else(|| "a time of 1s or more is wanted: \"90s\", \"10m\", \"1h\"".to_owned())
+}
+
+impl Sign {
+    /// Where the secrets are.
+    pub fn source(&self) -> Result<Source, ConfigErrors> {
+        self.config.as_deref().map_or_else(|| Ok(Source::bare()), Source::file)
+    }
+
+    /// When the permission ends, in seconds since 1970, as is the time now.
+    pub fn until_s(&self, now_s: u64) -> u64 {
+        self.until.unwrap_or_else(|| now_s.saturating_add(self.span.as_secs()).min(MAX_UNTIL_S))
+    }
 }
 
 impl Cli {
@@ -186,7 +234,8 @@ impl Cli {
             return None;
         }
         let report = |source: &Source| {
-            let config = source.config(overrides)?;
+            let (config, values) = source.load(overrides)?;
+            source.keys(&config, &values)?;
             if self.print_config {
                 return source.in_force(overrides);
             }
@@ -249,6 +298,30 @@ mod tests {
         let config = config_of(&["-e", "--cores", "2"], &variables);
         assert_eq!((config.cores, config.pin, config.demo), (Some(2), false, false));
         assert_eq!((config.listen[0].port(), config.vhosts.len()), (1936, 1));
+    }
+
+    #[test]
+    fn a_permission_ends_when_it_is_said_to() {
+        let sign = |args: &[&str]| match cli(&[&["sign"], args].concat()).command {
+            Some(Command::Sign(sign)) => sign,
+            other => panic!("{other:?}"),
+        };
+        let usual = sign(&["play", "rtmp://h/live/a"]);
+        assert_eq!((usual.verb, &usual.url[..], usual.until_s(100)), (Verb::Play, "rtmp://h/live/a", 3700));
+        let publish = sign(&["--for", "90s", "-c", "x.toml", "publish", "u"]);
+        assert_eq!((publish.verb, publish.until_s(100)), (Verb::Publish, 190));
+        assert_eq!(sign(&["play", "u", "--until", "7"]).until_s(100), 7);
+        for args in [
+            &["play"][..],
+            &["watch", "u"],
+            &["play", "u", "--for", "1"],
+            &["play", "u", "--for", "0s"],
+            &["play", "u", "--for", "1h", "--until", "7"],
+        ] {
+            let error =
+                Cli::try_parse_from([&["srs-shard", "sign"], args].concat()).expect_err("bad arguments");
+            assert_eq!(error.exit_code(), Exit::Usage as i32, "{args:?}");
+        }
     }
 
     #[test]

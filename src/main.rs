@@ -5,7 +5,9 @@ use shards::master::Signals;
 use srs_shard::cli::{Cli, Command, Exit};
 use srs_shard::config::schema::LogTank;
 use srs_shard::logging::{LogHandle, Sink};
+use srs_shard::server::process::unix_time;
 use srs_shard::server::reload::InForce;
+use srs_shard::server::sign::signed_url;
 use srs_shard::server::start;
 use std::process::ExitCode;
 
@@ -29,9 +31,29 @@ fn main() -> ExitCode {
             }
         };
     }
-    let environment = std::env::vars_os()
-        .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
+    let environment: Vec<_> = std::env::vars_os()
+        .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)))
+        .collect();
     let overrides = cli.overrides(environment);
+    if let Some(Command::Sign(asked)) = &cli.command {
+        let until_s = asked.until_s(unix_time().as_secs());
+        let config =
+            asked.source().and_then(|source| source.config(&overrides)).map_err(|errors| errors.to_string());
+        let signed = config.and_then(|config| {
+            signed_url(&config, asked.verb, &asked.url, until_s).map_err(|error| error.to_string())
+        });
+        return match signed {
+            Ok(signed) => {
+                println!("{}", signed.url);
+                signed.warning.iter().for_each(|warning| eprintln!("{warning}"));
+                Exit::Success.into()
+            }
+            Err(error) => {
+                eprintln!("{error}");
+                Exit::Config.into()
+            }
+        };
+    }
     match cli.report(&overrides) {
         Some(Ok(report)) => {
             print!("{report}");
@@ -44,7 +66,7 @@ fn main() -> ExitCode {
         None => {}
     }
     let warnings = overrides.warnings();
-    let (config, in_force) = match InForce::load(&cli, overrides) {
+    let (config, keys, in_force) = match InForce::load(&cli, overrides) {
         Ok(loaded) => loaded,
         Err(errors) => {
             eprintln!("{errors}");
@@ -71,7 +93,7 @@ fn main() -> ExitCode {
         }
     };
     warnings.iter().for_each(|warning| log::warn!("{warning}"));
-    let exit = start::serve(config, in_force, &signals, &log);
+    let exit = start::serve(config, &keys, in_force, &signals, &log);
     log.flush();
     exit.into()
 }

@@ -49,7 +49,7 @@ const PLAIN: [(&str, &[&str]); 8] = [
     ("outbound", &[]),
     ("hooks", &["logging", "outbound"]),
     ("http", &["formats", "config", "stats"]),
-    ("cli", &["config"]),
+    ("cli", &["access", "config"]),
 ];
 /// Modules that may use the engine.
 const ON_THE_ENGINE: [&str; 3] = ["caster", "web", "server"];

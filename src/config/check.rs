@@ -5,8 +5,10 @@
 
 use super::load::{Notes, schema_keys};
 use super::mount::{Binding, Mount};
-use super::schema::{Config, DEFAULT_VHOST};
+use super::schema::{Auth, Config, DEFAULT_VHOST, Vhost};
 use super::units::{MemoryLimit, quoted, show_size};
+use crate::access::Verb;
+use crate::access::auth::Way;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -279,7 +281,7 @@ fn vhosts_differ(config: &Config, notes: &mut Notes) {
     }
 }
 
-/// Whoever is asked for something must be able to show it.
+/// Whoever is asked for something must be able to show it, and it must be clear which is which.
 fn what_is_asked_for_can_be_shown(config: &Config, notes: &mut Notes) {
     let api = &config.http_api.auth;
     let key = |name: &str| format!("http_api.auth.{name}");
@@ -289,6 +291,38 @@ fn what_is_asked_for_can_be_shown(config: &Config, notes: &mut Notes) {
     } else if api.enabled && api.username.is_empty() && api.tokens.is_empty() {
         let text = "nobody could pass: there is neither a username with its password nor a token".to_owned();
         notes.conflict(&[&key("enabled"), &key("username"), &key("password"), &key("tokens")], text);
+    }
+    for (name, Vhost { auth, .. }) in config.vhosts.iter().filter(|(_, vhost)| vhost.auth.enabled) {
+        for (verb, ways) in [(Verb::Publish, &auth.publish), (Verb::Play, &auth.play)] {
+            for way in ways.iter().filter(|way| !auth.has_any(**way, verb == Verb::Publish)) {
+                let homes: &[&str] = match (way, verb) {
+                    (Way::Key, Verb::Publish) => &["key.publish"],
+                    (Way::Key, Verb::Play) => &["key.play"],
+                    (Way::Sign, _) => &["sign.secrets"],
+                    (Way::Token, _) => &["token.key_files", "token.secret_files"],
+                };
+                let are = if homes.len() == 1 { "is" } else { "are" };
+                let text = format!("\"{way}\" opens nothing: auth.{} {are} empty", homes.join(" and "));
+                let paths: Vec<String> = std::iter::once(&verb.as_str())
+                    .chain(homes)
+                    .map(|home| vhost_path(name, &format!("auth.{home}")))
+                    .collect();
+                let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+                notes.conflict(&paths, text);
+            }
+        }
+        let params = [
+            ("key.param", &auth.key.param),
+            ("sign.param", &auth.sign.param),
+            ("sign.expires_param", &auth.sign.expires_param),
+            ("token.param", &auth.token.param),
+        ];
+        for (at, (home, param)) in params.iter().enumerate() {
+            if let Some((other, _)) = params.iter().take(at).find(|(_, taken)| taken == param) {
+                let paths = [*home, other].map(|home| vhost_path(name, &format!("auth.{home}")));
+                notes.conflict(&[&paths[0], &paths[1]], format!("\"{param}\" is auth.{other} already"));
+            }
+        }
     }
 }
 
@@ -359,8 +393,36 @@ impl Config {
                 warnings.push(format!("{path}{more}: nothing is served while http_server is off"));
             }
         }
+        let served = self.vhosts.iter().filter(|(_, vhost)| vhost.enabled);
+        let mut idle = served.filter_map(|(name, vhost)| Some((name, &vhost.auth, idle_auth(&vhost.auth)?)));
+        if let Some((name, auth, home)) = idle.next() {
+            let more = more_text(idle.count());
+            let why =
+                if auth.enabled { "auth.publish and auth.play do not ask for it" } else { "auth is off" };
+            warnings.push(format!(
+                "{}{more}: it opens nothing: {why}",
+                vhost_path(name, &format!("auth.{home}"))
+            ));
+        }
         warnings
     }
+}
+
+/// What nobody is asked for although it is there, which leaves a door open.
+fn idle_auth(auth: &Auth) -> Option<&'static str> {
+    let is_idle = |way: Way, verb: Verb| {
+        let publish = verb == Verb::Publish;
+        let ways = if publish { &auth.publish } else { &auth.play };
+        auth.has_any(way, publish) && !(auth.enabled && ways.contains(&way))
+    };
+    let never = |way: Way| is_idle(way, Verb::Publish) && is_idle(way, Verb::Play);
+    let all = [
+        ("key.publish", is_idle(Way::Key, Verb::Publish)),
+        ("key.play", is_idle(Way::Key, Verb::Play)),
+        ("sign", never(Way::Sign)),
+        ("token", never(Way::Token)),
+    ];
+    all.into_iter().find(|(_, idle)| *idle).map(|(home, _)| home)
 }
 
 /// Of how many other vhosts the same could be said.

@@ -50,12 +50,19 @@ pub(super) struct Value {
 pub(super) enum By {
     /// Nobody.
     Default,
-    /// The file, at this line.
-    File(usize),
-    /// The file, at this line of a table that several share.
-    Shared(usize),
+    /// The file, here.
+    File(At),
+    /// The file, here in a table that several share.
+    Shared(At),
     /// A flag or a variable.
     Outside(String),
+}
+
+/// A place in the file. Its column would take long to count for each value of a long line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct At {
+    pub(super) line: usize,
+    pub(super) byte: usize,
 }
 
 /// Reads a document, and what is said over it.
@@ -261,10 +268,11 @@ impl<'d> Notes<'d> {
         path: &Path,
         unit: &U,
         value: &Spanned<DeValue<'_>>,
-        by: fn(usize) -> By,
+        by: fn(At) -> By,
     ) -> Option<(U::Value, By)> {
         self.places.insert(path.shown.clone(), value.span());
-        let by = by(self.line_ends.partition_point(|end| *end < value.span().start) + 1);
+        let byte = value.span().start;
+        let by = by(At { line: self.line_ends.partition_point(|end| *end < byte) + 1, byte });
         let mut bad = Vec::new();
         let parsed = unit.read(value, &mut bad);
         let bad = bad.into_iter().filter(|_| matches!(by, By::File(_)));

@@ -3,12 +3,14 @@
 //! [`schema`] holds the keys with their defaults and units, [`units`] and [`mount`] how single values are written,
 //! [`vhosts`] which vhost serves a name. [`source`] is where a configuration comes from, [`overrides`] what flags and the
 //! environment say over it; [`load`] reads both against the schema, [`check`] is the errors, and the rules between keys,
-//! [`reload`] what one changes against another; [`import`] makes one of an `srs.conf`. A file with faults yields all of
-//! them at once, each with its place. Plain data: no I/O besides reading the file. Spec: the directives of SRS
-//! 3.0's `full.conf`; keys that this version does not act on are errors.
+//! [`reload`] what one changes against another; [`keys`] reads the files that it names keys in; [`import`] makes one of
+//! an `srs.conf`. A file with faults yields all of them at once, each with its place. Plain data: no I/O besides reading
+//! the file, and those with keys. Spec: the directives of SRS 3.0's `full.conf`; keys that this version does not act on
+//! are errors.
 
 pub mod check;
 pub mod import;
+pub mod keys;
 pub mod load;
 pub mod mount;
 pub mod overrides;
@@ -19,12 +21,13 @@ pub mod units;
 pub mod vhosts;
 
 pub use check::{ConfigError, ConfigErrors, Place, Position, Problem};
+pub use keys::Keys;
 pub use mount::{LiveFormat, Mount, MountError};
 pub use overrides::Overrides;
 pub use reload::{Change, Values};
 pub use schema::{
-    ApiAuth, Config, HttpApi, HttpRemux, HttpServer, LogLevel, LogTank, OnDuplicate, Play, Publish, Refer,
-    Security, TimeJitter, Vhost,
+    ApiAuth, Auth, Config, HttpApi, HttpRemux, HttpServer, LogLevel, LogTank, OnDuplicate, Play, Publish,
+    Refer, Security, TimeJitter, Vhost,
 };
 pub use source::Source;
 pub use units::{ListenAddr, MemoryLimit};

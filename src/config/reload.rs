@@ -175,23 +175,23 @@ mod tests {
     #[test]
     fn a_changed_secret_is_told_and_not_shown() {
         let of = |secret: &str| {
-            let tokens = format!("tokens = [\"first-secret-token\", \"other-token-{secret}\"]\n");
-            format!("[http_api.auth]\nusername = \"admin\"\npassword = \"{secret}\"\n{tokens}")
+            let key = format!("[vhost.a.auth.key]\npublish = [\"first-secret\", \"live/a={secret}\"]\n");
+            format!("{key}[http_api.auth]\nusername = \"admin\"\npassword = \"{secret}\"\n")
         };
         assert_eq!(
             told(&of("old-secret"), &of("new-secret")),
             [
                 "http_api.auth.password: is another now: applied",
-                "http_api.auth.tokens: is another now: applied",
+                "vhost.a.auth.key.publish: is another now: applies to new clients",
             ]
         );
         assert_eq!(told(&of("old-secret"), &of("old-secret")), [""; 0]);
         assert_eq!(
-            told(&of("old-secret"), ""),
+            told(&of("old-secret"), "[vhost.a]"),
             [
                 "http_api.auth.username: \"admin\" is \"\" now: applied",
                 "http_api.auth.password: \"***\" is \"\" now: applied",
-                "http_api.auth.tokens: [\"***\", \"***\"] is [] now: applied",
+                "vhost.a.auth.key.publish: [\"***\", \"live/a=***\"] is [] now: applies to new clients",
             ]
         );
     }

@@ -6,6 +6,7 @@
 //! "Reload" says when a changed value takes effect once a reload hands out a new configuration: *at once*,
 //! with the *next* client or publish, or after a *restart* only. "Memory" is what a value can cost; keys without it cost nothing worth naming.
 
+mod auth;
 mod heartbeat;
 mod hooks;
 mod vhost;
@@ -20,6 +21,7 @@ use crate::access::secret::Secret;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use auth::{Auth, AuthKey, AuthSign, AuthToken};
 pub use heartbeat::Heartbeat;
 pub use hooks::{HookDeadlines, HookRetries, Hooks, HttpClient, HttpHooks, OnError};
 pub use vhost::{HttpRemux, OnDuplicate, Play, Publish, Refer, Security, TimeJitter, Vhost};
@@ -344,6 +346,7 @@ macro_rules! default_is_empty {
 }
 default_is_empty!(Config, HttpApi, RawApi, ApiAuth, HttpServer, HttpClient, Hooks, Heartbeat);
 default_is_empty!(Vhost, Play, Publish, HttpRemux, Security, Refer, HttpHooks, HookDeadlines, HookRetries);
+default_is_empty!(Auth, AuthKey, AuthSign, AuthToken);
 
 impl Config {
     /// Whether the API is on a port of the HTTP server, as SRS 5 and later permit.

@@ -99,8 +99,8 @@ impl Source {
     fn origin(&self, value: &Value) -> String {
         match &value.by {
             By::Default => "default".to_owned(),
-            By::File(line) => format!("{}:{line}", self.name),
-            By::Shared(line) => format!("vhost_defaults, {}:{line}", self.name),
+            By::File(at) => format!("{}:{}", self.name, at.line),
+            By::Shared(at) => format!("vhost_defaults, {}:{}", self.name, at.line),
             By::Outside(by) => by.clone(),
         }
     }

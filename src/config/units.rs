@@ -7,7 +7,7 @@ mod access;
 mod texts;
 
 use crate::access::secret::Secret;
-pub(super) use access::{rule, secret};
+pub(super) use access::{rule, secret, stream_key};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;

@@ -3,12 +3,13 @@
 use super::conn::{About, Conn};
 use super::hooks;
 use super::messages::Msg;
-use super::plan::{Plan, VhostPlan};
-use super::process::Process;
+use super::plan::{Asking, Plan, VhostPlan};
+use super::process::{Process, unix_time};
 use super::shard::Shard;
 use crate::access::Verb;
 use crate::hooks::Hook;
 use crate::hooks::notice::Client;
+use crate::http::authorization::Authorization;
 use crate::http::request::{CONTINUE, Error, Event, Method, Parser, Request};
 use crate::http::response::{
     Exchange, LiveFraming, Range, Response, range, write_file_head, write_live_head,
@@ -232,7 +233,17 @@ impl HttpConn<'_> {
         };
         let header = |name| request.headers.value(name).unwrap_or_default();
         let ip = self.conn.tcp().peer().ip();
-        if let Err((reason, why)) = plan.admits(Verb::Play, ip, header("referer")) {
+        let authorization = Authorization::of(&request.headers);
+        let bearer = authorization.as_ref().and_then(Authorization::bearer);
+        let asking = Asking {
+            verb: Verb::Play,
+            app: &live.app,
+            stream: &live.stream,
+            ip,
+            page_url: header("referer"),
+            shown: plan.shown(|name| request.query.value(name).map(str::to_owned), bearer),
+        };
+        if let Err((reason, why)) = plan.admits(&asking, unix_time().as_secs()) {
             self.conn.note_detail(format_args!("{}/{}/{}: {why}", plan.name, live.app, live.stream));
             return self.refuse(403, reason, exchange).await;
         }
@@ -266,7 +277,7 @@ impl HttpConn<'_> {
         let about = About {
             key: post::key(&plan.name, &live.app, &live.stream),
             ip,
-            page_url: header("referer").to_owned(),
+            page_url: plan.without_secrets(header("referer")),
             swf_url: String::new(),
             tc_url: format!("http://{}/{}", request.host, live.app),
             kind: ClientKind::Play,
@@ -298,7 +309,13 @@ impl HttpConn<'_> {
     async fn refuse(&mut self, status: u16, reason: CloseReason, exchange: Exchange) -> Answered {
         self.conn.note_reason(reason);
         let last = Exchange { keep_alive: false, ..exchange };
-        let refused = Response::new(status, "text/plain; charset=utf-8", reason.as_str());
+        // RFC 6750 §3; the other ways have no scheme of HTTP's.
+        let by_token = reason == CloseReason::TokenDenied;
+        let status = if by_token { 401 } else { status };
+        let mut refused = Response::new(status, "text/plain; charset=utf-8", reason.as_str());
+        if by_token {
+            refused = refused.with("WWW-Authenticate", "Bearer realm=\"srs-shard\"");
+        }
         self.respond(&refused, last).await.into()
     }
 

@@ -19,6 +19,7 @@
 //! | [`demo`] | the built-in stream |
 //! | [`snapshot`] | what a shard tells the API |
 //! | [`api_refusals`] | calls of the API that were refused, counted and told |
+//! | [`sign`] | a URL that carries its own permission, for the command line |
 
 pub mod api_refusals;
 pub mod census;
@@ -33,6 +34,7 @@ pub mod process;
 pub mod reload;
 pub mod rtmp_conn;
 pub mod shard;
+pub mod sign;
 pub mod signal;
 pub mod snapshot;
 pub mod start;

@@ -1,8 +1,10 @@
 //! What a configuration means, worked out once for all shards: made at the start and with each reload.
 
-use crate::access::{self, Verb};
-use crate::config::Config;
+use crate::access::auth::{Auth, Params, Shown, Way};
+use crate::access::jwt::TokenRules;
+use crate::access::{self, Asked, Verb};
 use crate::config::schema::Vhost;
+use crate::config::{Config, Keys};
 use crate::stats::reason::CloseReason;
 use crate::stream::settings::Settings;
 use crate::web::api::VhostInfo;
@@ -26,6 +28,25 @@ pub struct VhostPlan {
     pub settings: Arc<Settings>,
     /// Chunk size towards its clients.
     pub chunk_bytes: u32,
+    /// What clients must show, if `auth` is on.
+    pub auth: Option<Auth>,
+}
+
+/// Who asks for something, and what speaks for it.
+#[derive(Clone)]
+pub struct Asking<'a> {
+    /// What it wants.
+    pub verb: Verb,
+    /// Application.
+    pub app: &'a str,
+    /// Stream.
+    pub stream: &'a str,
+    /// Its address.
+    pub ip: IpAddr,
+    /// The page that embeds it.
+    pub page_url: &'a str,
+    /// What it shows; see [`Auth::shown`].
+    pub shown: Shown,
 }
 
 /// Read-only, the same for all shards.
@@ -49,26 +70,49 @@ pub struct Plan {
 }
 
 impl VhostPlan {
-    /// Whether a client may do what it wants, from its address and its page; else why not, in a word and in full.
-    pub fn admits(&self, verb: Verb, ip: IpAddr, page_url: &str) -> Result<(), (CloseReason, String)> {
+    /// Whether a client may do what it wants, by its address, its page and what it shows, at a time in seconds since
+    /// 1970; else why not, in a word and in full.
+    pub fn admits(&self, asking: &Asking<'_>, now_s: u64) -> Result<(), (CloseReason, String)> {
         let Vhost { security, refer, .. } = &self.config;
+        let Asking { verb, app, stream, ip, page_url, ref shown } = *asking;
         let of_verb = if verb == Verb::Play { &refer.play } else { &refer.publish };
         let is_welcome = |domains: &[String]| domains.is_empty() || access::is_of(page_url, domains);
         if refer.enabled && !(is_welcome(&refer.all) && is_welcome(of_verb)) {
-            return Err((CloseReason::ReferDenied, format!("page {page_url:?}")));
+            return Err((CloseReason::ReferDenied, format!("page {:?}", self.without_secrets(page_url))));
         }
         if security.enabled {
             access::judge(&security.allow, &security.deny, verb, ip).map_err(|denied| {
                 (CloseReason::SecurityDenied, format!("{} from {ip}, {denied}", verb.as_str()))
             })?;
         }
+        if let Some(auth) = &self.auth {
+            let asked = Asked { verb, vhost: &self.name, app, stream };
+            auth.judge(&asked, shown, now_s).map_err(|refused| {
+                let reason = match refused.way {
+                    Way::Key => CloseReason::KeyDenied,
+                    Way::Sign => CloseReason::SignDenied,
+                    Way::Token => CloseReason::TokenDenied,
+                };
+                (reason, format!("{} from {ip}, {refused}", verb.as_str()))
+            })?;
+        }
         Ok(())
+    }
+
+    /// What a client shows, if it must show anything; see [`Auth::shown`].
+    pub fn shown(&self, value_of: impl Fn(&str) -> Option<String>, bearer: Option<&str>) -> Shown {
+        self.auth.as_ref().map_or_else(Shown::default, |auth| auth.shown(value_of, bearer))
+    }
+
+    /// A URL of a client's as API and log may have it.
+    pub fn without_secrets(&self, url: &str) -> String {
+        self.auth.as_ref().map_or_else(|| url.to_owned(), |auth| auth.hide_in(url))
     }
 }
 
 impl Plan {
-    /// Works out a configuration; `nofile` is the limit of open files.
-    pub fn new(config: Config, nofile: u64, version: u64) -> Plan {
+    /// Works out a configuration; `keys` are those of the files that it names, `nofile` is the limit of open files.
+    pub fn new(config: Config, keys: &Keys, nofile: u64, version: u64) -> Plan {
         let carries = nofile.saturating_sub(OWN_DESCRIPTORS).max(1);
         let plan = |(name, vhost): (&String, &Vhost)| {
             let plan = VhostPlan {
@@ -76,6 +120,7 @@ impl Plan {
                 config: vhost.clone(),
                 settings: Arc::new(vhost.into()),
                 chunk_bytes: config.chunk_size_of(vhost),
+                auth: auth_of(vhost, keys),
             };
             (name.clone(), Arc::new(plan))
         };
@@ -113,6 +158,29 @@ impl Plan {
     pub fn id_style(&self) -> IdStyle {
         if self.config.http_api.string_ids { IdStyle::String } else { IdStyle::Numeric }
     }
+}
+
+fn auth_of(vhost: &Vhost, keys: &Keys) -> Option<Auth> {
+    let auth = vhost.auth.enabled.then(|| vhost.auth.clone())?;
+    Some(Auth {
+        tokens: TokenRules {
+            keys: keys.of(&auth),
+            audience: auth.token.audience,
+            issuer: auth.token.issuer,
+            leeway_s: auth.token.leeway.as_secs(),
+        },
+        publish: auth.publish,
+        play: auth.play,
+        params: Params {
+            key: auth.key.param,
+            sign: auth.sign.param,
+            expires: auth.sign.expires_param,
+            token: auth.token.param,
+        },
+        publish_keys: auth.key.publish,
+        play_keys: auth.key.play,
+        sign_secrets: auth.sign.secrets,
+    })
 }
 
 /// Memory this process may use: the machine's, or less if its cgroup says so.

@@ -2,7 +2,7 @@
 
 use super::census::{Census, Counted};
 use super::plan::Plan;
-use crate::config::Config;
+use crate::config::{Config, Keys};
 use crate::hooks::desk::Desk;
 use crate::hooks::notice;
 use crate::outbound::Post;
@@ -62,13 +62,13 @@ pub struct Process {
 }
 
 impl Process {
-    /// With the configuration that it starts with; `nofile` is the limit of open files.
-    pub fn new(config: Config, nofile: u64, desk: Desk, post: Post) -> Process {
+    /// With the configuration that it starts with, and the keys of its files; `nofile` is the limit of open files.
+    pub fn new(config: Config, keys: &Keys, nofile: u64, desk: Desk, post: Post) -> Process {
         let pid = std::process::id();
         let now = unix_time();
         let noise = now.as_nanos() as u64 ^ u64::from(pid) << 32;
         Process {
-            plan: RwLock::new(Arc::new(Plan::new(config, nofile, 1))),
+            plan: RwLock::new(Arc::new(Plan::new(config, keys, nofile, 1))),
             nofile,
             session: Arc::new(SessionConfig {
                 identity: Identity { pid, ..Identity::default() },

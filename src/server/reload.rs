@@ -5,7 +5,7 @@ use super::plan::Plan;
 use super::process::Process;
 use super::start::ports;
 use crate::cli::Cli;
-use crate::config::{Change, Config, ConfigErrors, Overrides, Values};
+use crate::config::{Change, Config, ConfigErrors, Keys, Overrides, Values};
 use crate::logging::LogHandle;
 use shards::listen::ListenError;
 use shards::{Control, Port, Running};
@@ -36,10 +36,12 @@ pub struct InForce {
 }
 
 impl InForce {
-    /// Reads what the command line and the environment say.
-    pub fn load(cli: &Cli, overrides: Overrides) -> Result<(Config, InForce), ConfigErrors> {
-        let (config, values) = cli.source()?.load(&overrides)?;
-        Ok((config, InForce { cli: cli.clone(), overrides, values, open: Vec::new() }))
+    /// Reads what the command line and the environment say, and the files with keys that this names.
+    pub fn load(cli: &Cli, overrides: Overrides) -> Result<(Config, Keys, InForce), ConfigErrors> {
+        let source = cli.source()?;
+        let (config, values) = source.load(&overrides)?;
+        let keys = source.keys(&config, &values)?;
+        Ok((config, keys, InForce { cli: cli.clone(), overrides, values, open: Vec::new() }))
     }
 
     /// The server listens now: on `at` for what `asked` says, in the same order.
@@ -54,14 +56,16 @@ impl InForce {
         running: &Running,
         log: &LogHandle,
     ) -> Result<Vec<Change>, ReloadError> {
-        let (mut config, mut values) = self.cli.source()?.load(&self.overrides)?;
+        let source = self.cli.source()?;
+        let (mut config, mut values) = source.load(&self.overrides)?;
+        let keys = source.keys(&config, &values)?;
         let before = process.plan();
         let changes = self.values.changes(&values);
         config.keep_until_restart(&before.config);
         values.keep_until_restart(&self.values);
         self.relisten(process, running, &ports(&config))?;
         log.set_level(config.srs_log_level.filter());
-        process.set_plan(Arc::new(Plan::new(config, process.nofile, before.version + 1)));
+        process.set_plan(Arc::new(Plan::new(config, &keys, process.nofile, before.version + 1)));
         self.values = values;
         running.broadcast(Control::Reload);
         Ok(changes)

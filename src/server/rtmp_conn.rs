@@ -2,7 +2,8 @@
 
 use super::conn::{About, Conn, Grant};
 use super::hooks;
-use super::plan::VhostPlan;
+use super::plan::{Asking, VhostPlan};
+use super::process::unix_time;
 use super::shard::{Publishing, Shard};
 use crate::access::Verb;
 use crate::hooks::Hook;
@@ -12,7 +13,7 @@ use crate::rtmp::session::{
     ConnectRequest, ConnectionId, Event, PlayRequest, PublishKind, PublishLimits, PublishRequest, Refusal,
     ServerSession, SessionError, State, Terms, Timeout,
 };
-use crate::rtmp::url::{StreamName, TcUrl};
+use crate::rtmp::url::{self, StreamName, TcUrl};
 use crate::stats::reason::{CloseReason, Reason};
 use crate::stream::encode::Format;
 use crate::stream::post::{self, Batch};
@@ -96,6 +97,8 @@ enum Wanting {
 #[derive(Default)]
 struct Caller {
     tc_url: String,
+    /// Those of the tcUrl.
+    params: String,
     page_url: String,
     swf_url: String,
     /// The address that a proxy before us named.
@@ -180,7 +183,8 @@ impl RtmpConn<'_> {
         };
         self.session.accept_connect(&request, &terms);
         let Connect { tc_url, page_url, swf_url, .. } = request.connect;
-        *self.caller = Caller { tc_url, page_url, swf_url, proxied_ip: request.handshake.proxied_ip };
+        let (params, proxied_ip) = (request.url.params.clone(), request.handshake.proxied_ip);
+        *self.caller = Caller { tc_url, params, page_url, swf_url, proxied_ip };
         if let Some(vhost) = vhost.filter(|vhost| vhost.config.http_hooks.has_any()) {
             let TcUrl { vhost: named, app, params, .. } = request.url;
             let name = StreamName { vhost: named, app, stream: String::new(), params };
@@ -302,7 +306,18 @@ impl RtmpConn<'_> {
             self.refuse(CloseReason::VhostUnknown);
             return None;
         };
-        if let Err((reason, why)) = vhost.admits(verb, self.ip(), &self.caller.page_url) {
+        // The stream's parameters come before those of the tcUrl, but need not repeat them.
+        let value_of =
+            |key: &str| url::param(&name.params, key).or_else(|| url::param(&self.caller.params, key));
+        let asking = Asking {
+            verb,
+            app: &name.app,
+            stream: &name.stream,
+            ip: self.ip(),
+            page_url: &self.caller.page_url,
+            shown: vhost.shown(|key| value_of(key).map(str::to_owned), None),
+        };
+        if let Err((reason, why)) = vhost.admits(&asking, unix_time().as_secs()) {
             self.conn.note_detail(format_args!("{}/{}/{}: {why}", vhost.name, name.app, name.stream));
             self.refuse(reason);
             return None;
@@ -344,9 +359,9 @@ impl RtmpConn<'_> {
         Some(About {
             key: post::key(&vhost.name, &name.app, &name.stream),
             ip: self.ip(),
-            page_url: page_url.clone(),
-            swf_url: swf_url.clone(),
-            tc_url: tc_url.clone(),
+            page_url: vhost.without_secrets(page_url),
+            swf_url: vhost.without_secrets(swf_url),
+            tc_url: vhost.without_secrets(tc_url),
             kind,
             format,
             seat: Some(seat),

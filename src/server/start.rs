@@ -7,7 +7,7 @@ use crate::cli::Exit;
 use crate::config::mount::Mount;
 use crate::config::schema::{DEFAULT_VHOST, MAX_CORES};
 use crate::config::units::ListenAddr;
-use crate::config::{Change, Config};
+use crate::config::{Change, Config, Keys};
 use crate::hooks::desk::Desk;
 use crate::logging::LogHandle;
 use crate::outbound::Outbound;
@@ -33,9 +33,9 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(3600);
 /// At the end events may take so long to be told.
 const HOOKS_LIMIT: Duration = Duration::from_secs(2);
 
-/// Runs a server until a signal ends it; `in_force` is what `config` came with.
+/// Runs a server until a signal ends it; `keys` and `in_force` are what `config` came with.
 /// The signals must have been blocked before the log's thread was started.
-pub fn serve(config: Config, mut in_force: InForce, signals: &Signals, log: &LogHandle) -> Exit {
+pub fn serve(config: Config, keys: &Keys, mut in_force: InForce, signals: &Signals, log: &LogHandle) -> Exit {
     let limits = match preflight::preflight() {
         Ok(limits) => limits,
         Err(missing) => {
@@ -68,7 +68,7 @@ pub fn serve(config: Config, mut in_force: InForce, signals: &Signals, log: &Log
             return Exit::Internal;
         }
     };
-    let process = Arc::new(Process::new(config, limits.nofile, desk, outbound.post()));
+    let process = Arc::new(Process::new(config, keys, limits.nofile, desk, outbound.post()));
     let shared = Arc::clone(&process);
     let started =
         shards::run(&plan, &ports, move |ctx| ShardService(Rc::new(Shard::new(ctx, Arc::clone(&shared)))));

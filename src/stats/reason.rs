@@ -100,6 +100,12 @@ reasons! {
         HookDenied = "hook_denied",
         /// The backend was asked and did not answer.
         HookFailed = "hook_failed",
+        /// No stream key that opens what it wants.
+        KeyDenied = "key_denied",
+        /// No signed URL that opens what it wants.
+        SignDenied = "sign_denied",
+        /// No token that opens what it wants.
+        TokenDenied = "token_denied",
         /// The set of tracks changed in a format that cannot say so within a body.
         TracksChanged = "tracks_changed",
         /// More command bytes wait for the peer than one connection may hold.

@@ -7,6 +7,7 @@ mod support;
 
 mod api;
 mod api_auth;
+mod credentials;
 mod duplicates;
 mod gstreamer;
 mod heartbeat;

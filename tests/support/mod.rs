@@ -10,6 +10,7 @@ pub mod http;
 pub mod log;
 pub mod memory;
 pub mod neighbour;
+pub mod openssl;
 pub mod packets;
 pub mod player;
 pub mod server;

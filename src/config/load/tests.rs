@@ -381,6 +381,23 @@ fn what_is_hardly_meant_is_a_warning() {
 
 #[test]
 fn what_nobody_could_show_is_not_asked_for() {
+    let auth = |lines: &str| errors(&format!("[vhost.a.auth]\nenabled = true\n{lines}"));
+    assert_eq!(
+        auth("publish = [\"key\", \"token\"]\nplay = \"sign\"\nkey.play = \"12345678\""),
+        [
+            "x.toml:3:11: vhost.a.auth.publish: \"key\" opens nothing: auth.key.publish is empty",
+            "x.toml:3:11: vhost.a.auth.publish: \"token\" opens nothing: auth.token.key_files and \
+             token.secret_files are empty",
+            "x.toml:4:8: vhost.a.auth.play: \"sign\" opens nothing: auth.sign.secrets is empty",
+        ]
+    );
+    assert_eq!(
+        auth("token.param = \"key\""),
+        ["x.toml:3:15: vhost.a.auth.token.param: \"key\" is auth.key.param already"]
+    );
+    assert!(auth("key.param = \"vhost\"")[0].contains("found \"vhost\"; allowed: a name of 1 to 32"));
+    parse("[vhost.a.auth]\npublish = \"key\"");
+
     let api = |lines: &str| errors(&format!("[http_api.auth]\n{lines}"));
     assert_eq!(
         api("enabled = true"),
@@ -399,32 +416,59 @@ fn what_nobody_could_show_is_not_asked_for() {
 }
 
 #[test]
+fn keys_that_open_nothing_are_a_warning() {
+    let warnings = |lines: &str| parse(&format!("[vhost.a.auth]\n{lines}")).warnings().join("\n");
+    let key = "key.publish = \"12345678\"\n";
+    let said = "vhost.a.auth.key.publish: it opens nothing: ";
+    assert_eq!(warnings(&format!("{key}publish = \"key\"")), format!("{said}auth is off"));
+    assert_eq!(
+        warnings(&format!("{key}enabled = true")),
+        format!("{said}auth.publish and auth.play do not ask for it")
+    );
+    assert_eq!(warnings(&format!("{key}publish = \"key\"\nenabled = true")), "");
+    let signed = "enabled = true\nsign.secrets = \"0123456789abcdef\"\n";
+    assert!(warnings(signed).starts_with("vhost.a.auth.sign: it opens nothing"));
+    assert_eq!(warnings(&format!("{signed}play = \"sign\"")), "");
+}
+
+#[test]
 fn a_secret_is_shown_neither_in_force_nor_in_a_fault() {
-    let file =
-        "[http_api.auth]\nusername = \"admin\"\npassword = \"s3cret\"\ntokens = [\"0123456789s3cret\"]\n";
+    let file = "[http_api.auth]\nusername = \"admin\"\npassword = \"s3cret\"\ntokens = [\"0123456789s3cret\"]\n\
+                [vhost.a.auth]\nkey.publish = [\"live/a=0123-s3cret\", \"4567-s3cret\"]\nkey.play = []\n\
+                sign.secrets = \"89abcdef-s3cret-s3cret\"\n";
     let config = parse(file);
     assert!(config.http_api.auth.password.is("s3cret") && !format!("{config:?}").contains("s3cret"));
     let in_force = Source::new("x.toml", file).in_force(&Overrides::default()).expect("good");
     assert!(!in_force.contains("s3cret"), "{in_force}");
-    for line in ["password = \"***\"", "tokens = [\"***\"]"] {
+    for line in [
+        "password = \"***\"",
+        "tokens = [\"***\"]",
+        "publish = [\"live/a=***\", \"***\"]",
+        "play = []",
+        "secrets = [\"***\"]",
+    ] {
         assert!(in_force.lines().any(|shown| shown.starts_with(line)), "{line}:\n{in_force}");
     }
     // What is shown is no secret: who starts with it is told.
     let again = Config::parse("y.toml", &in_force).expect_err("no secrets").to_string();
-    assert_eq!(again.lines().filter(|line| line.contains(": found ***; allowed: ")).count(), 2, "{again}");
+    assert_eq!(again.lines().filter(|line| line.contains(": found ***; allowed: ")).count(), 5, "{again}");
 
     for bad in [
         "http_api.auth.password = \"s3cret with blanks\"",
         "http_api.auth.tokens = [\"s3cret\"]",
         "http_api.auth.tokens = { s3cret = 1 }",
+        "vhost.a.auth.key.play = [\"s3cret\", 7]",
+        "vhost.a.auth.sign.secrets = \"s3cret\"",
     ] {
         let found = errors(bad).join("\n");
         assert!(found.contains(": found ***; allowed: ") && !found.contains("s3cret"), "{found}");
     }
-    let variables = [("SRS_HTTP_API_AUTH_TOKENS".to_owned(), "s3cret".to_owned())];
-    let overrides = Overrides::of_environment(variables);
+    let variables = [("SRS_HTTP_API_AUTH_TOKENS", "s3cret"), ("SRS_VHOST_AUTH_KEY_PLAY", "s3cret")];
+    let overrides =
+        Overrides::of_environment(variables.map(|(name, text)| (name.to_owned(), text.to_owned())));
     let found = Source::new("x.toml", "[vhost.a]").config(&overrides).expect_err("too short").to_string();
     assert!(found.contains("SRS_HTTP_API_AUTH_TOKENS: http_api.auth.tokens: found ***"), "{found}");
+    assert_eq!((found.lines().count(), found.contains("s3cret")), (2, false), "{found}");
 }
 
 #[test]

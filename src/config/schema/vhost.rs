@@ -2,8 +2,8 @@
 
 use super::Reload::{AtOnce, NextClient, NextPublish};
 use super::{
-    CHUNK_SIZES, DEFAULT_OUT_ACK_SIZE, DEFAULT_SEND_TIMEOUT, HOUR, HttpHooks, MILLISECOND, MINUTE, SECOND,
-    VHOST_NAMES, ZERO, is_vhost_name,
+    Auth, CHUNK_SIZES, DEFAULT_OUT_ACK_SIZE, DEFAULT_SEND_TIMEOUT, HOUR, HttpHooks, MILLISECOND, MINUTE,
+    SECOND, VHOST_NAMES, ZERO, is_vhost_name,
 };
 use crate::access::Rule;
 use crate::config::load::{Reader, Section};
@@ -50,6 +50,8 @@ pub struct Vhost {
     pub refer: Refer,
     /// `[vhost."name".http_hooks]`: the backend that decides about clients and is told of them.
     pub http_hooks: HttpHooks,
+    /// `[vhost."name".auth]`: what clients must show.
+    pub auth: Auth,
 }
 
 impl Section for Vhost {
@@ -82,6 +84,7 @@ impl Section for Vhost {
             security: r.section("security"),
             refer: r.section("refer"),
             http_hooks: r.section("http_hooks"),
+            auth: r.section("auth"),
         }
     }
 }

@@ -1,8 +1,9 @@
-//! Values that say who may do what: rules, secrets. Secrets are hidden wherever a value is shown.
+//! Values that say who may do what: rules, secrets, stream keys. Secrets are hidden wherever a value is shown.
 
 use super::{Unit, quoted};
 use crate::access::Rule;
 use crate::access::secret::{HIDDEN, MAX_SECRET_BYTES, Secret};
+use crate::access::stream_key::StreamKey;
 use toml::de::DeValue;
 
 /// A rule of `security`.
@@ -60,6 +61,40 @@ impl Unit for SecretText {
 
     fn hidden(&self, value: &Secret) -> Option<Secret> {
         Some(value.clone())
+    }
+
+    fn hides(&self) -> bool {
+        true
+    }
+}
+
+/// A stream key.
+pub(in crate::config) fn stream_key() -> impl Unit<Value = StreamKey> {
+    StreamKeys
+}
+
+struct StreamKeys;
+
+impl Unit for StreamKeys {
+    type Value = StreamKey;
+
+    fn show(&self, value: &StreamKey) -> String {
+        quoted(&value.to_string())
+    }
+
+    fn allowed(&self) -> String {
+        format!(
+            "\"SECRET\" or \"APP/STREAM=SECRET\", the secret of 8 to {MAX_SECRET_BYTES} letters, digits and \"-._~\"; \
+             \"live/cam*=SECRET\" is for all that begin so"
+        )
+    }
+
+    fn parse(&self, value: &DeValue<'_>) -> Option<StreamKey> {
+        StreamKey::parse(value.as_str()?)
+    }
+
+    fn hidden(&self, value: &StreamKey) -> Option<Secret> {
+        Some(value.secret.clone())
     }
 
     fn hides(&self) -> bool {

@@ -75,7 +75,7 @@ function reconsider() {
   const now = streams.find((s) => s.url === watched);
   const anew = now && (!seen || now.codecs !== seen.codecs || now.since_ms < seen.since_ms);
   seen = now ?? null;
-  if (anew && (phase === 'unsupported' || phase === 'away')) player.open(watched);
+  if (anew && (phase === 'unsupported' || phase === 'away')) player.open(opened(watched));
 }
 
 function render() {
@@ -161,10 +161,13 @@ async function copy(code, button) {
 
 // --- the player's controls
 
+// What opens a stream (a key, a token) stands in the page's own query, and goes along with what it asks for.
+const opened = (url) => url + (location.search && (url.includes('?') ? '&' : '?') + location.search.slice(1));
+
 function watch(url) {
   watched = url;
   history.replaceState(null, '', `#${encodeURI(url)}`);
-  player.open(url);
+  player.open(opened(url));
   render();
 }
 
@@ -176,7 +179,7 @@ function pause() {
   $('play').hidden = false;
 }
 
-const resume = () => (phase === 'blocked' ? video.play() : player.open(watched));
+const resume = () => (phase === 'blocked' ? video.play() : player.open(opened(watched)));
 const sound = () => {
   $('mute').textContent = video.muted ? 'Unmute' : 'Mute';
   stage.dataset.muted = video.muted;
@@ -202,7 +205,7 @@ document.onvisibilitychange = () => {
     }, HIDDEN_MS);
   } else if (left) {
     left = false;
-    player.open(watched);
+    player.open(opened(watched));
   } else if (phase === 'playing') player.toLive();
 };
 onhashchange = () => {
@@ -222,5 +225,5 @@ setInterval(() => {
   $('codec').title = player.codecs.join(', ');
 }, 1000);
 
-if (watched) player.open(watched);
+if (watched) player.open(opened(watched));
 refresh();
