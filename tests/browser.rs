@@ -4,9 +4,10 @@
 
 mod support;
 
-use support::PATIENCE;
 use support::chromium::Chromium;
+use support::http::get;
 use support::server::{Server, Setup};
+use support::{PATIENCE, wait_for};
 
 const STATE: &str = "JSON.stringify({ phase: document.getElementById('stage')?.dataset.phase, \
     word: document.getElementById('word')?.textContent, time: document.getElementById('video')?.currentTime })";
@@ -51,6 +52,21 @@ fn a_codec_the_browser_lacks_is_named() {
     browser.wait_for(&format!("{word}.includes('cannot play H.264 (avc1.')"), PATIENCE, STATE);
     let marked = "document.getElementById('list').textContent.includes('H.264: not in this browser')";
     browser.wait_for(marked, PATIENCE, STATE);
+}
+
+#[test]
+fn the_page_hands_on_what_opens_a_stream() {
+    let auth = "[vhost.__defaultVhost__.auth]\nenabled = true\nplay = \"key\"\nkey.play = \"play-key-789\"\n";
+    let server = Setup::new(1).top("demo = true").tables(auth).start();
+    let mut browser = Chromium::open(&server.http("/_live/"));
+    wait_for("the refusal", || server.log().contains("key: nothing was shown").then_some(()));
+    assert_eq!(browser.evaluate(PLAYING), false);
+    let mut browser = Chromium::open(&server.http("/_live/?key=play-key-789"));
+    browser.wait_for(PLAYING, PATIENCE, STATE);
+    let urls = browser.evaluate("document.getElementById('urls').textContent");
+    assert!(!urls.to_string().contains("play-key"), "what is to be copied and passed on has no key: {urls}");
+    let told = get(server.api_at(), "/api/v1/clients/").text().to_owned() + &server.log();
+    assert!(told.contains("/_live/?key=***") && !told.contains("play-key"), "{told}");
 }
 
 /// With the demo on.
