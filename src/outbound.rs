@@ -1,5 +1,5 @@
-//! Requests over HTTP that the server makes itself: hooks today. On a thread of its own, so that no name look-up,
-//! connect or TLS handshake blocks a shard.
+//! Requests over HTTP that the server makes itself: hooks, heartbeats, keys of tokens. On a thread of its own, so that no
+//! name look-up, connect or TLS handshake blocks a shard.
 
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client};
@@ -79,6 +79,11 @@ impl Outbound {
         Post { thread: self.runtime.handle().clone(), client: self.client() }
     }
 
+    /// For those who get something now and then.
+    pub fn fetcher(&self) -> Fetcher {
+        Fetcher { thread: self.runtime.handle().clone(), client: self.client() }
+    }
+
     /// Ends the thread; a name that is being looked up is not waited for.
     pub fn close(self) {
         self.runtime.shutdown_background();
@@ -115,6 +120,36 @@ impl Post {
                 Err(error) => Err(why(&error)),
             });
         });
+    }
+}
+
+/// Gets something from a web server, in tasks of its own on the thread.
+#[derive(Clone, Debug)]
+pub struct Fetcher {
+    thread: tokio::runtime::Handle,
+    client: Client,
+}
+
+impl Fetcher {
+    /// Runs a task on the thread.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.thread.spawn(task);
+    }
+
+    /// What is behind a URL, if that is a text of at most [`MAX_ANSWER_BYTES`] and comes within `limit`.
+    pub async fn text(&self, url: &str, limit: Duration) -> Result<String, String> {
+        let mut response = self.client.get(url).timeout(limit).send().await.map_err(|error| why(&error))?;
+        if response.status() != 200 {
+            return Err(format!("status {}", response.status().as_u16()));
+        }
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| why(&error))? {
+            if bytes.len() + chunk.len() > MAX_ANSWER_BYTES {
+                return Err(format!("more than {MAX_ANSWER_BYTES} bytes"));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        String::from_utf8(bytes).map_err(|_| "not UTF-8".to_owned())
     }
 }
 

@@ -16,6 +16,7 @@ use spki::der::asn1::UintRef;
 use spki::der::{Decode, Document, Reader, SliceReader};
 use spki::{ObjectIdentifier, SubjectPublicKeyInfoRef};
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// A set has at most so many keys; more than an issuer ever rotates through.
@@ -229,9 +230,24 @@ impl KeySet {
         let mut keys = Vec::new();
         for (at, value) in all.iter().enumerate() {
             let object = value.as_object().ok_or(KeyError::Jwks("a key that is no object"))?;
-            keys.extend(jwk(at, object, origin)?);
+            match jwk(at, object, origin) {
+                Ok(key) => keys.extend(key),
+                // One key that an issuer got wrong does not take the others along.
+                Err(_) if origin == Origin::Url => {}
+                Err(error) => return Err(error),
+            }
         }
         if keys.is_empty() { Err(KeyError::Empty) } else { Ok(KeySet(keys)) }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// The keys that a token of this algorithm may be signed with: those of its `kid`, and those without one.
@@ -249,22 +265,35 @@ impl KeySet {
 
 /// A set of keys that may be replaced while shards use it.
 #[derive(Debug, Default)]
-pub struct SharedKeys(RwLock<Arc<KeySet>>);
+pub struct SharedKeys {
+    set: RwLock<Arc<KeySet>>,
+    missed: AtomicBool,
+}
 
 impl SharedKeys {
     /// Begins with a set.
     pub fn new(keys: KeySet) -> SharedKeys {
-        SharedKeys(RwLock::new(Arc::new(keys)))
+        SharedKeys { set: RwLock::new(Arc::new(keys)), missed: AtomicBool::new(false) }
     }
 
     /// The set in force.
     pub fn current(&self) -> Arc<KeySet> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.set.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Puts another in force, for tokens that come from now on.
     pub fn replace(&self, keys: KeySet) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+        *self.set.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+    }
+
+    /// A token names a key that is not here: the issuer may have a new one.
+    pub fn note_missed(&self) {
+        self.missed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether one was missed since the last time this was asked.
+    pub fn take_missed(&self) -> bool {
+        self.missed.swap(false, Ordering::Relaxed)
     }
 }
 

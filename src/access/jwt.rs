@@ -111,6 +111,7 @@ impl TokenRules {
         let mut candidates =
             sets.iter().flat_map(|set| set.candidates(algorithm, kid)).take(MAX_TRIES).peekable();
         if candidates.peek().is_none() {
+            self.keys.iter().filter(|_| kid.is_some()).for_each(|keys| keys.note_missed());
             return Err(TokenError::NoKey(algorithm, kid.map(shorten)));
         }
         if !candidates.any(|key| key.verifies(message.as_bytes(), &signature)) {

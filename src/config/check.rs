@@ -299,7 +299,7 @@ fn what_is_asked_for_can_be_shown(config: &Config, notes: &mut Notes) {
                     (Way::Key, Verb::Publish) => &["key.publish"],
                     (Way::Key, Verb::Play) => &["key.play"],
                     (Way::Sign, _) => &["sign.secrets"],
-                    (Way::Token, _) => &["token.key_files", "token.secret_files"],
+                    (Way::Token, _) => &["token.key_files", "token.secret_files", "token.jwks_url"],
                 };
                 let are = if homes.len() == 1 { "is" } else { "are" };
                 let text = format!("\"{way}\" opens nothing: auth.{} {are} empty", homes.join(" and "));

@@ -1,4 +1,5 @@
-//! The files with keys that a configuration names: read when it is, by the master, at the start and with each reload.
+//! The keys that a configuration names: files are read when it is, by the master, at the start and with each reload; sets
+//! behind URLs are added by whoever fetches them.
 
 use super::check::{ConfigError, ConfigErrors, Place, Problem, position, vhost_path};
 use super::load::By;
@@ -11,6 +12,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A longer file is refused: it holds no keys.
 const MAX_KEY_FILE_BYTES: u64 = 256 << 10;
@@ -28,11 +30,29 @@ enum FileError {
     Keys(#[from] KeyError),
 }
 
-/// The keys of all files that a configuration names.
+/// The keys of all files and URLs that a configuration names.
 #[derive(Clone, Debug, Default)]
 pub struct Keys {
     secrets: BTreeMap<PathBuf, Arc<SharedKeys>>,
     public: BTreeMap<PathBuf, Arc<SharedKeys>>,
+    fetched: BTreeMap<KeyUrl, Arc<SharedKeys>>,
+}
+
+/// Where a set of keys is fetched.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeyUrl {
+    /// The URL.
+    pub url: String,
+    /// How often.
+    pub refresh: Duration,
+}
+
+impl KeyUrl {
+    /// The one of a vhost.
+    fn of(auth: &Auth) -> Option<KeyUrl> {
+        let (url, refresh) = (auth.token.jwks_url.clone(), auth.token.jwks_refresh);
+        (auth.enabled && !url.is_empty()).then_some(KeyUrl { url, refresh })
+    }
 }
 
 impl Keys {
@@ -40,7 +60,17 @@ impl Keys {
     pub fn of(&self, auth: &Auth) -> Vec<Arc<SharedKeys>> {
         let secrets = auth.token.secret_files.iter().filter_map(|path| self.secrets.get(path));
         let public = auth.token.key_files.iter().filter_map(|path| self.public.get(path));
-        secrets.chain(public).cloned().collect()
+        let fetched = KeyUrl::of(auth).and_then(|url| self.fetched.get(&url));
+        secrets.chain(public).chain(fetched).cloned().collect()
+    }
+
+    /// Adds the sets that are fetched; `of` gives the one of a URL.
+    pub fn add_fetched(&mut self, config: &Config, mut of: impl FnMut(&KeyUrl) -> Arc<SharedKeys>) {
+        let urls =
+            config.vhosts.values().filter(|vhost| vhost.enabled).filter_map(|vhost| KeyUrl::of(&vhost.auth));
+        for url in urls {
+            self.fetched.entry(url).or_insert_with_key(&mut of);
+        }
     }
 }
 

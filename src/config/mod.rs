@@ -21,7 +21,7 @@ pub mod units;
 pub mod vhosts;
 
 pub use check::{ConfigError, ConfigErrors, Place, Position, Problem};
-pub use keys::Keys;
+pub use keys::{KeyUrl, Keys};
 pub use mount::{LiveFormat, Mount, MountError};
 pub use overrides::Overrides;
 pub use reload::{Change, Values};

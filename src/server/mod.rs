@@ -19,6 +19,7 @@
 //! | [`demo`] | the built-in stream |
 //! | [`snapshot`] | what a shard tells the API |
 //! | [`api_refusals`] | calls of the API that were refused, counted and told |
+//! | [`key_urls`] | keys of tokens from URLs, kept fresh |
 //! | [`sign`] | a URL that carries its own permission, for the command line |
 
 pub mod api_refusals;
@@ -28,6 +29,7 @@ pub mod demo;
 pub mod heartbeat;
 pub mod hooks;
 pub mod http_conn;
+pub mod key_urls;
 pub mod messages;
 pub mod plan;
 pub mod process;

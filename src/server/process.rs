@@ -1,6 +1,7 @@
 //! What all shards share: what the process is, the plan in force, and a few process-wide totals.
 
 use super::census::{Census, Counted};
+use super::key_urls::KeyUrls;
 use super::plan::Plan;
 use crate::config::{Config, Keys};
 use crate::hooks::desk::Desk;
@@ -34,6 +35,8 @@ impl ReloadRequest {
 /// Shared by all shards.
 pub struct Process {
     plan: RwLock<Arc<Plan>>,
+    /// Keys of tokens that are fetched.
+    pub key_urls: KeyUrls,
     /// The limit of open files.
     pub nofile: u64,
     /// RTMP sessions' configuration.
@@ -63,12 +66,21 @@ pub struct Process {
 
 impl Process {
     /// With the configuration that it starts with, and the keys of its files; `nofile` is the limit of open files.
-    pub fn new(config: Config, keys: &Keys, nofile: u64, desk: Desk, post: Post) -> Process {
+    pub fn new(
+        config: Config,
+        keys: &Keys,
+        nofile: u64,
+        desk: Desk,
+        post: Post,
+        key_urls: KeyUrls,
+    ) -> Process {
         let pid = std::process::id();
         let now = unix_time();
+        let keys = key_urls.complete(keys, &config);
         let noise = now.as_nanos() as u64 ^ u64::from(pid) << 32;
         Process {
-            plan: RwLock::new(Arc::new(Plan::new(config, keys, nofile, 1))),
+            plan: RwLock::new(Arc::new(Plan::new(config, &keys, nofile, 1))),
+            key_urls,
             nofile,
             session: Arc::new(SessionConfig {
                 identity: Identity { pid, ..Identity::default() },

@@ -65,6 +65,7 @@ impl InForce {
         values.keep_until_restart(&self.values);
         self.relisten(process, running, &ports(&config))?;
         log.set_level(config.srs_log_level.filter());
+        let keys = process.key_urls.complete(&keys, &config);
         process.set_plan(Arc::new(Plan::new(config, &keys, process.nofile, before.version + 1)));
         self.values = values;
         running.broadcast(Control::Reload);

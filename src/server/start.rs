@@ -1,5 +1,6 @@
 //! From a configuration to running shards, and the master's life after that: signals until the end.
 
+use super::key_urls::KeyUrls;
 use super::process::Process;
 use super::reload::{InForce, ReloadError};
 use super::shard::{API, HTTP, RTMP, Shard, ShardService};
@@ -68,7 +69,14 @@ pub fn serve(config: Config, keys: &Keys, mut in_force: InForce, signals: &Signa
             return Exit::Internal;
         }
     };
-    let process = Arc::new(Process::new(config, keys, limits.nofile, desk, outbound.post()));
+    let process = Arc::new(Process::new(
+        config,
+        keys,
+        limits.nofile,
+        desk,
+        outbound.post(),
+        KeyUrls::new(outbound.fetcher()),
+    ));
     let shared = Arc::clone(&process);
     let started =
         shards::run(&plan, &ports, move |ctx| ShardService(Rc::new(Shard::new(ctx, Arc::clone(&shared)))));

@@ -4,7 +4,7 @@
 
 use crate::support::clip::Recipe;
 use crate::support::http::{get, request};
-use crate::support::openssl::{json_web_token, openssl};
+use crate::support::openssl::{json_web_token, key_set, named_token, openssl};
 use crate::support::packets::{Form, Seen, watch};
 use crate::support::player::{connect, try_connect};
 use crate::support::server::{Server, Setup};
@@ -326,4 +326,43 @@ fn keys_of_tokens_are_read_anew_with_a_reload() {
     assert!(said[0].contains("ec.pub\": neither a public key in PEM nor a JSON Web Key Set"), "{said:?}");
     assert!(said[1].contains("stays in force"), "{said:?}");
     assert!(try_connect(&url(&new), Role::Play).is_ok());
+}
+
+#[test]
+fn keys_of_tokens_are_fetched_and_kept_when_their_server_is_gone() {
+    // Who makes tokens publishes its keys as a file.
+    let issuer = Setup::new(1).start();
+    let folder = issuer.folder();
+    let publish_keys = |kid: &str| {
+        openssl(folder, "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out ec.pem", b"");
+        std::fs::write(issuer.dir().join("jwks.json"), key_set(folder, kid)).expect("our own file");
+    };
+    let token = |kid: &str| {
+        named_token(folder, &json!({"alg": "ES256", "kid": kid}), &claims("sub", json!("somebody")))
+    };
+    publish_keys("first");
+    let tables = format!(
+        "[vhost.__defaultVhost__.auth]\nenabled = true\nplay = \"token\"\n[vhost.__defaultVhost__.auth.token]\n\
+         jwks_url = \"{}\"\njwks_refresh = \"1h\"\n",
+        issuer.http("/jwks.json?code=hidden-code")
+    );
+    let server = Setup::new(2).tables(&tables).start();
+    let plays = |token: &str| try_connect(&server.rtmp(&format!("s?token={token}")), Role::Play).is_ok();
+    let first = token("first");
+    wait_for("the first keys", || plays(&first).then_some(()));
+    // Another key: a token that names it has the set fetched long before an hour is over.
+    publish_keys("second");
+    let second = token("second");
+    assert!(!plays(&second));
+    wait_for("the second keys", || plays(&second).then_some(()));
+    assert!(!plays(&first), "the issuer has withdrawn it");
+    // A reload keeps what was fetched, and a server of keys that is gone takes none away.
+    server.reload(&server.configuration().replace("play = \"token\"", "play = [\"token\"]\npublish = []"));
+    assert!(plays(&second));
+    std::fs::remove_file(issuer.dir().join("jwks.json")).expect("our own file");
+    assert!(!plays(&token("third")));
+    let warning = "jwks.json: status 404; the last good ones stay in force, 1";
+    wait_for("the warning", || server.log().contains(warning).then_some(()));
+    assert!(plays(&second));
+    assert_hidden(&server, &["hidden-code", &second]);
 }

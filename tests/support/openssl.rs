@@ -25,8 +25,14 @@ pub fn openssl(folder: &Path, line: &str, input: &[u8]) -> Vec<u8> {
 
 /// A token signed with the folder's `secret`, `rsa.pem` or `ec.pem`.
 pub fn json_web_token(folder: &Path, algorithm: &str, claims: &Value) -> String {
+    named_token(folder, &json!({"alg": algorithm, "typ": "JWT"}), claims)
+}
+
+/// The same with a header that names the key as well.
+pub fn named_token(folder: &Path, header: &Value, claims: &Value) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let message = format!("{}.{}", part(&json!({"alg": algorithm, "typ": "JWT"})), part(claims));
+    let message = format!("{}.{}", part(header), part(claims));
+    let algorithm = header["alg"].as_str().expect("an algorithm");
     let sign = |line: &str| openssl(folder, line, message.as_bytes());
     let signature = match algorithm {
         "HS256" => {
@@ -38,6 +44,15 @@ pub fn json_web_token(folder: &Path, algorithm: &str, claims: &Value) -> String 
         other => panic!("{other}"),
     };
     format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
+
+/// The public half of the folder's `ec.pem` as a JSON Web Key Set.
+pub fn key_set(folder: &Path, kid: &str) -> String {
+    let der = openssl(folder, "pkey -in ec.pem -pubout -outform DER", b"");
+    // It ends with the point: 4, x, y.
+    let (x, y) = der[der.len() - 64..].split_at(32);
+    let [x, y] = [x, y].map(|number| URL_SAFE_NO_PAD.encode(number));
+    json!({"keys": [{"kty": "EC", "crv": "P-256", "use": "sig", "kid": kid, "x": x, "y": y}]}).to_string()
 }
 
 /// Of openssl's SEQUENCE of two INTEGERs the two numbers, 32 bytes each (RFC 7518 §3.4).

@@ -222,8 +222,13 @@ fn a_key_is_found_by_its_name_and_can_be_replaced() {
     assert_eq!(check(json!("new")), Ok(()));
     assert_eq!(check(json!("old")), Err(TokenError::Signature), "that is another key");
     assert_eq!(check(Value::Null), Ok(()), "without a name all are tried");
+    assert!(!rules.keys[0].take_missed());
     let unknown = Err(TokenError::NoKey(Algorithm::Hs256, Some("newer".to_owned())));
     assert_eq!(check(json!("newer")), unknown);
+    assert!(
+        rules.keys[0].take_missed() && !rules.keys[0].take_missed(),
+        "whoever fetches keys hears of it once"
+    );
     rules.keys[0].replace(set(json!([jwk("newer", SECRET)])));
     assert_eq!(check(json!("newer")), Ok(()));
     assert!(check(json!("new")).is_err(), "it is gone");
@@ -252,6 +257,11 @@ fn sets_of_keys_are_read_and_their_faults_named() {
     let found = set(json!(all), Origin::Url).expect("one key");
     assert_eq!(found.candidates(Algorithm::Es256, Some("1")).count(), 1);
     assert_eq!(found.candidates(Algorithm::Es256, Some("2")).count(), 0);
+
+    let (mut none_of_p256, good) = (p256.clone(), p256.clone());
+    none_of_p256["x"] = json!("AAAA");
+    let mixed = set(json!([none_of_p256, good]), Origin::Url).expect("the good one");
+    assert_eq!(mixed.len(), 1);
 
     let faulty = |name: &str, value: &str| {
         let mut key = p256.clone();

@@ -387,7 +387,7 @@ fn what_nobody_could_show_is_not_asked_for() {
         [
             "x.toml:3:11: vhost.a.auth.publish: \"key\" opens nothing: auth.key.publish is empty",
             "x.toml:3:11: vhost.a.auth.publish: \"token\" opens nothing: auth.token.key_files and \
-             token.secret_files are empty",
+             token.secret_files and token.jwks_url are empty",
             "x.toml:4:8: vhost.a.auth.play: \"sign\" opens nothing: auth.sign.secrets is empty",
         ]
     );
@@ -396,6 +396,15 @@ fn what_nobody_could_show_is_not_asked_for() {
         ["x.toml:3:15: vhost.a.auth.token.param: \"key\" is auth.key.param already"]
     );
     assert!(auth("key.param = \"vhost\"")[0].contains("found \"vhost\"; allowed: a name of 1 to 32"));
+    for url in ["http://id.example/keys", "ftp://localhost/", "https://", "http://10.0.0.1/", "keys.json"] {
+        let found = auth(&format!("token.jwks_url = \"{url}\""));
+        assert!(found[0].contains("allowed: an https URL, or http on this machine"), "{found:?}");
+    }
+    for url in
+        ["", "https://id.example/keys?a=b", "http://127.1.2.3:80/", "http://[::1]/", "http://localhost/k"]
+    {
+        parse(&format!("[vhost.a.auth.token]\njwks_url = \"{url}\""));
+    }
     parse("[vhost.a.auth]\npublish = \"key\"");
 
     let api = |lines: &str| errors(&format!("[http_api.auth]\n{lines}"));

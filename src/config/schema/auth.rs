@@ -1,14 +1,17 @@
 //! The keys of a vhost's `auth`: what clients must show.
 
 use super::Reload::NextClient;
-use super::{MINUTE, SECOND, ZERO};
+use super::{HOUR, MINUTE, SECOND, ZERO};
 use crate::access::auth::Way;
 use crate::access::secret::Secret;
 use crate::access::stream_key::StreamKey;
 use crate::config::load::{Reader, Section};
-use crate::config::units::{any_number_of, duration, path, secret, stream_key, switch, text, word};
+use crate::config::units::{
+    MAX_TEXT_BYTES, any_number_of, duration, path, secret, stream_key, switch, text, word,
+};
 use std::path::PathBuf;
 use std::time::Duration;
+use url::{Host, Url};
 
 /// `[vhost."name".auth]`: what clients must show, beside what `security` says of their addresses. It is looked at when a
 /// client begins; who plays or publishes already goes on. Over RTMP it is shown in the parameters of the stream or
@@ -98,6 +101,11 @@ pub struct AuthToken {
     /// Files with public keys, in PEM or as a JSON Web Key Set, for tokens signed with RS256 or ES256; a set may have
     /// secrets for HS256, too. Read at the start and with each reload. Default none. Reload: next client.
     pub key_files: Vec<PathBuf>,
+    /// Where a JSON Web Key Set is fetched: https, or http on this machine. Default `""`: nowhere. The last good set stays in
+    /// force. Reload: next client.
+    pub jwks_url: String,
+    /// How often it is fetched; sooner if a token names a key that is not in it. Default `"10m"`. Reload: next client.
+    pub jwks_refresh: Duration,
     /// One of these must be in a token's `aud`. Default none: whatever is there will do. Reload: next client.
     pub audience: Vec<String>,
     /// One of these must be a token's `iss`. Default none: whatever is there will do. Reload: next client.
@@ -113,6 +121,8 @@ impl Section for AuthToken {
             param: r.key("param", NextClient, text(PARAMS, is_param), "token".to_owned()),
             secret_files: r.key("secret_files", NextClient, any_number_of(path()), Vec::new()),
             key_files: r.key("key_files", NextClient, any_number_of(path()), Vec::new()),
+            jwks_url: r.key("jwks_url", NextClient, text(JWKS_URLS, is_jwks_url), String::new()),
+            jwks_refresh: r.key("jwks_refresh", NextClient, duration(10 * SECOND..=24 * HOUR), 10 * MINUTE),
             audience: r.key("audience", NextClient, claims(), Vec::new()),
             issuer: r.key("issuer", NextClient, claims(), Vec::new()),
             leeway: r.key("leeway", NextClient, duration(ZERO..=10 * MINUTE), 30 * SECOND),
@@ -127,7 +137,10 @@ impl Auth {
             Way::Key if publish => !self.key.publish.is_empty(),
             Way::Key => !self.key.play.is_empty(),
             Way::Sign => !self.sign.secrets.is_empty(),
-            Way::Token => !self.token.secret_files.is_empty() || !self.token.key_files.is_empty(),
+            Way::Token => {
+                let AuthToken { secret_files, key_files, jwks_url, .. } = &self.token;
+                !secret_files.is_empty() || !key_files.is_empty() || !jwks_url.is_empty()
+            }
         }
     }
 }
@@ -143,6 +156,20 @@ fn is_param(text: &str) -> bool {
     (1..=32).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
         && !taken
+}
+
+const JWKS_URLS: &str =
+    "an https URL, or http on this machine (\"http://127.0.0.1/jwks.json\"); \"\" for none";
+
+/// Whoever could change the keys on their way could let anybody in.
+fn is_jwks_url(text: &str) -> bool {
+    let is_safe = |url: Url| match (url.scheme(), url.host()) {
+        ("https", Some(_)) | ("http", Some(Host::Domain("localhost"))) => true,
+        ("http", Some(Host::Ipv4(ip))) => ip.is_loopback(),
+        ("http", Some(Host::Ipv6(ip))) => ip.is_loopback(),
+        _ => false,
+    };
+    text.is_empty() || (text.len() <= MAX_TEXT_BYTES && Url::parse(text).is_ok_and(is_safe))
 }
 
 const CLAIMS: &str = "a text of 1 to 255 characters";
