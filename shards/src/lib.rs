@@ -18,6 +18,9 @@
 //! | [`mod@file`] | reading files through the ring |
 //! | [`demand`] | how much of a core a shard uses, and would use |
 //! | [`helper`] | jobs that would block a shard |
+//! | [`daemon`] | into the background, and back to the shell with how that went |
+//! | [`pidfile`] | the locked pid file |
+//! | [`account`] | another user, once the ports are bound |
 //! | [`child`] | child processes that inherit no socket |
 //! | [`counters`] | what the engine counts |
 //!
@@ -31,11 +34,13 @@
 //! has run, the turn task calls [`Service::on_turn`], then flushes the outboxes: what came in together goes
 //! out together.
 
+pub mod account;
 pub mod ask;
 pub mod cgroup;
 pub mod child;
 pub mod counters;
 pub mod crowd;
+pub mod daemon;
 pub mod demand;
 pub mod executor;
 pub mod file;
@@ -47,6 +52,7 @@ pub mod memory;
 pub mod net;
 mod nudge;
 pub mod owner;
+pub mod pidfile;
 pub mod placement;
 pub mod preflight;
 

@@ -22,7 +22,7 @@ pub struct Port {
 
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {at} for {name}: {source}")]
+#[error("cannot listen on {at} for {name}: {source}{}", advice(*.at, .source))]
 pub struct ListenError {
     /// The port's name.
     pub name: &'static str,
@@ -30,6 +30,16 @@ pub struct ListenError {
     pub at: SocketAddr,
     /// What the kernel said.
     pub source: io::Error,
+}
+
+/// What the kernel does not say.
+fn advice(at: SocketAddr, error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied if at.port() < 1024 => {
+            "; ports below 1024 take root or CAP_NET_BIND_SERVICE (sysctl net.ipv4.ip_unprivileged_port_start)"
+        }
+        _ => "",
+    }
 }
 
 /// A bound socket on its way to a shard.

@@ -67,7 +67,25 @@ pub struct Running {
     ports: Vec<(&'static str, SocketAddr)>,
 }
 
-/// Binds the ports, starts a shard for each place of the plan, and listens once all are up.
+/// The ports' sockets, one per shard, bound and not yet listened on.
+#[derive(Debug)]
+pub struct Sockets(Vec<Vec<Bound>>);
+
+/// Binds the ports: what may take root, and comes before threads.
+pub fn bind(plan: &Plan, ports: &[Port]) -> Result<Sockets, ListenError> {
+    listen::bind(ports, plan.shards(), &[]).map(Sockets)
+}
+
+/// Starts a shard for each place of the plan, and listens once all are up.
+pub fn start<S, F>(plan: &Plan, sockets: Sockets, make: F) -> Result<Running, StartError>
+where
+    S: Service,
+    F: Fn(Ctx<S::Msg>) -> S + Send + Sync + 'static,
+{
+    start_with(plan, sockets, make, true)
+}
+
+/// [`bind`] and [`start`].
 pub fn run<S, F>(plan: &Plan, ports: &[Port], make: F) -> Result<Running, StartError>
 where
     S: Service,
@@ -83,7 +101,15 @@ where
     S: Service,
     F: Fn(Ctx<S::Msg>) -> S + Send + Sync + 'static,
 {
-    let bounds = listen::bind(ports, plan.shards(), &[])?;
+    start_with(plan, bind(plan, ports)?, make, heartbeat)
+}
+
+fn start_with<S, F>(plan: &Plan, sockets: Sockets, make: F, heartbeat: bool) -> Result<Running, StartError>
+where
+    S: Service,
+    F: Fn(Ctx<S::Msg>) -> S + Send + Sync + 'static,
+{
+    let Sockets(bounds) = sockets;
     let bound_ports = bounds.first().map(|b| b.iter().map(|b| (b.name, b.at)).collect()).unwrap_or_default();
     let helpers = Helpers::start().map_err(StartError::Helper)?;
     nudge::prepare().map_err(StartError::Signals)?;
