@@ -223,6 +223,7 @@ impl Cli {
         }
         if let Some(level) = self.log_level.and_then(|level| level.to_possible_value()) {
             overrides.say("srs_log_level", level.get_name(), "--log-level");
+            overrides.say("srs_log_level_v2", "auto", "--log-level"); // it would beat the other
         }
         overrides
     }

@@ -1,26 +1,31 @@
 //! The log: the `log` facade, written by one thread, so that a shard never waits for a disk or a terminal.
 //!
 //! A line is formatted where it arises and put into a bounded queue; when the queue is full the line is
-//! dropped and counted, and the count is logged as soon as there is room. The form is env_logger's:
-//! `[2026-01-31T12:00:00.123Z INFO  srs_shard::web] text`. Text that peers chose can neither forge a line
+//! dropped and counted, and the count is logged as soon as there is room. The form is SRS's:
+//! `[2026-01-31 13:00:00.123][Trace][PID][CLIENT] text`. Text that peers chose can neither forge a line
 //! nor drive a terminal: control characters are escaped.
 //!
-//! What is logged: `RUST_LOG` in Rust's words if it is set, else the configured level for our own crates
-//! and warnings of the others. [`Throttle`] is for trouble that repeats.
+//! What is logged: `RUST_LOG` in Rust's words if it is set, else what [`Settings`] say for our own crates,
+//! and warnings of the others. Whom a line is about is said by [`Client`]. [`Throttle`] is for trouble that repeats.
 
+mod client;
 mod line;
+mod settings;
 
+pub use client::{Client, Followed};
 pub use line::MAX_LINE_BYTES;
+pub use settings::{Levels, Settings};
 
-use line::line;
+use jiff::tz::TimeZone;
+use line::Head;
 use std::cell::Cell;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -32,9 +37,6 @@ const MAX_WRITE_BYTES: usize = 64 << 10;
 
 /// Nobody waits longer than this for the log when the process ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Crates whose lines the configured level governs; others are heard from [`log::Level::Warn`] up.
-const OWN_CRATES: [&str; 3] = ["srs_shard", "shards", "srs_load"];
 
 /// How often [`Throttle`] lets the same trouble through.
 const THROTTLE_INTERVAL: Duration = Duration::from_secs(1);
@@ -78,12 +80,22 @@ pub struct LogHandle {
 impl LogHandle {
     /// Starts the log of the process. Call it before threads are pinned: the writer keeps the mask of its
     /// maker.
-    pub fn install(level: log::LevelFilter, sink: Sink) -> Result<Self, LogError> {
-        Self::install_with(std::env::var("RUST_LOG").ok().as_deref(), level, sink)
+    pub fn install(settings: Settings, sink: Sink) -> Result<Self, LogError> {
+        let to_file = sink != Sink::Console;
+        let log = Self::install_with(std::env::var("RUST_LOG").ok().as_deref(), settings, sink)?;
+        // In the form of every other line, and in the name of the client whose task it was.
+        let standard = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            log::error!("{panic}");
+            if to_file {
+                standard(panic);
+            }
+        }));
+        Ok(log)
     }
 
     /// [`LogHandle::install`], told what `RUST_LOG` says.
-    fn install_with(rust_log: Option<&str>, level: log::LevelFilter, sink: Sink) -> Result<Self, LogError> {
+    fn install_with(rust_log: Option<&str>, settings: Settings, sink: Sink) -> Result<Self, LogError> {
         let mut builder = env_filter::Builder::new();
         let wanted = rust_log.filter(|text| !text.trim().is_empty());
         let parsed = wanted.map(|text| builder.try_parse(text).map(|b| b.build()));
@@ -94,7 +106,8 @@ impl LogHandle {
         };
         let colour = sink == Sink::Console && io::stderr().is_terminal();
         let queue = start_writer(Output::open(sink)?)?;
-        let max = filter.as_ref().map_or(level, env_filter::Filter::filter);
+        let max = filter.as_ref().map_or(settings.levels.max(), env_filter::Filter::filter);
+        queue.shared.set(settings);
         let is_overridden = filter.is_some();
         let logger = Logger { queue: queue.clone(), filter, colour };
         log::set_boxed_logger(Box::new(logger)).map_err(|_| LogError::Twice)?;
@@ -105,10 +118,12 @@ impl LogHandle {
         Ok(Self { queue, is_overridden })
     }
 
-    /// Another level from now on, unless `RUST_LOG` has a say.
-    pub fn set_level(&self, level: log::LevelFilter) {
+    /// Other settings from now on; where `RUST_LOG` is set it still says what is logged.
+    pub fn set(&self, settings: Settings) {
+        let max = settings.levels.max();
+        self.queue.shared.set(settings);
         if !self.is_overridden {
-            log::set_max_level(level);
+            log::set_max_level(max);
         }
     }
 
@@ -118,9 +133,9 @@ impl LogHandle {
         self.queue.wake();
     }
 
-    /// Lines that were dropped so far because the writer could not keep up or could not write.
-    pub fn dropped_lines(&self) -> u64 {
-        self.queue.shared.dropped_ever.load(Ordering::Relaxed)
+    /// A count of lines dropped, that goes on with the log.
+    pub fn drops(&self) -> Drops {
+        Drops(Arc::clone(&self.queue.shared))
     }
 
     /// Waits until what was logged is written, at most a second.
@@ -132,6 +147,17 @@ impl LogHandle {
 impl Drop for LogHandle {
     fn drop(&mut self) {
         self.flush();
+    }
+}
+
+/// Lines that were dropped so far because the writer could not keep up or could not write.
+#[derive(Clone, Debug, Default)]
+pub struct Drops(Arc<Shared>);
+
+impl Drops {
+    /// How many.
+    pub fn count(&self) -> u64 {
+        self.0.dropped_ever.load(Ordering::Relaxed)
     }
 }
 
@@ -201,7 +227,7 @@ impl log::Log for Logger {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
         match &self.filter {
             Some(filter) => filter.enabled(metadata),
-            None => is_ours(metadata.target()) || metadata.level() <= log::Level::Warn,
+            None => metadata.level() <= self.queue.shared.style().settings.levels.of(metadata.target()),
         }
     }
 
@@ -211,8 +237,8 @@ impl log::Log for Logger {
             None => self.enabled(record.metadata()),
         };
         if wanted {
-            let text = line(SystemTime::now(), record.level(), record.target(), record.args(), self.colour);
-            self.queue.push(text);
+            let style = self.queue.shared.style();
+            self.queue.push(style.line(record.level(), record.target(), record.args(), self.colour));
         }
     }
 
@@ -221,10 +247,29 @@ impl log::Log for Logger {
     }
 }
 
-fn is_ours(target: &str) -> bool {
-    OWN_CRATES
-        .iter()
-        .any(|name| target.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with("::")))
+/// How lines look, and which there are: what a reload may change, and what comes of it.
+#[derive(Debug)]
+struct Style {
+    settings: Settings,
+    zone: TimeZone,
+    pid: u32,
+}
+
+impl Style {
+    fn new(settings: Settings) -> Style {
+        let zone = if settings.utc { TimeZone::UTC } else { TimeZone::system() };
+        Style { settings, zone, pid: std::process::id() }
+    }
+
+    fn line(&self, level: log::Level, target: &str, text: &fmt::Arguments<'_>, colour: bool) -> String {
+        let client = match Client::current() {
+            Client::NOBODY => "0".to_owned(),
+            Client(number) => (self.settings.name_client)(number),
+        };
+        let head =
+            Head { now: SystemTime::now(), zone: &self.zone, level, pid: self.pid, client: &client, colour };
+        head.line((!settings::is_ours(target)).then_some(target), text)
+    }
 }
 
 /// The way to the writer.
@@ -236,8 +281,9 @@ struct Queue {
 }
 
 /// What the writer and the others both see.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    style: RwLock<Arc<Style>>,
     queued: AtomicU64,
     written: AtomicU64,
     /// Dropped and not yet told.
@@ -246,7 +292,30 @@ struct Shared {
     reopen: AtomicBool,
 }
 
+impl Default for Shared {
+    fn default() -> Shared {
+        Shared {
+            style: RwLock::new(Arc::new(Style::new(Settings::new(log::LevelFilter::Info)))),
+            queued: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            dropped_ever: AtomicU64::new(0),
+            reopen: AtomicBool::new(false),
+        }
+    }
+}
+
 impl Shared {
+    /// Nobody holds the lock for longer than this or [`Shared::set`] take.
+    fn style(&self) -> Arc<Style> {
+        Arc::clone(&self.style.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn set(&self, settings: Settings) {
+        let style = Arc::new(Style::new(settings));
+        *self.style.write().unwrap_or_else(PoisonError::into_inner) = style;
+    }
+
     fn drop_lines(&self, count: u64) -> u64 {
         self.dropped_ever.fetch_add(count, Ordering::Relaxed);
         self.dropped.fetch_add(count, Ordering::SeqCst)
@@ -307,11 +376,12 @@ fn write_lines(lines: &Receiver<String>, shared: &Shared, mut output: Output) {
         if shared.reopen.swap(false, Ordering::SeqCst)
             && let Err(error) = output.reopen()
         {
-            report(&mut batch, &format_args!("{error}; going on with the old file"));
+            report(shared, &mut batch, &format_args!("{error}; going on with the old file"));
         }
         let dropped = shared.dropped.swap(0, Ordering::SeqCst);
         if dropped > 0 {
             report(
+                shared,
                 &mut batch,
                 &format_args!("{dropped} lines dropped: the log could not be written in time"),
             );
@@ -326,8 +396,8 @@ fn write_lines(lines: &Receiver<String>, shared: &Shared, mut output: Output) {
 }
 
 /// A line of the writer's own.
-fn report(batch: &mut String, text: &fmt::Arguments<'_>) {
-    batch.push_str(&line(SystemTime::now(), log::Level::Warn, module_path!(), text, false));
+fn report(shared: &Shared, batch: &mut String, text: &fmt::Arguments<'_>) {
+    batch.push_str(&shared.style().line(log::Level::Warn, module_path!(), text, false));
 }
 
 /// Where the writer writes.

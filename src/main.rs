@@ -6,7 +6,7 @@ use srs_shard::cli::{Cli, Command, Exit};
 use srs_shard::config::schema::LogTank;
 use srs_shard::logging::{LogHandle, Sink};
 use srs_shard::server::process::unix_time;
-use srs_shard::server::reload::InForce;
+use srs_shard::server::reload::{InForce, log_settings};
 use srs_shard::server::sign::signed_url;
 use srs_shard::server::start;
 use std::process::ExitCode;
@@ -85,7 +85,7 @@ fn main() -> ExitCode {
         LogTank::Console => Sink::Console,
         LogTank::File => Sink::File(config.srs_log_file.clone()),
     };
-    let log = match LogHandle::install(config.srs_log_level.filter(), sink) {
+    let log = match LogHandle::install(log_settings(&config), sink) {
         Ok(log) => log,
         Err(error) => {
             eprintln!("{error}");

@@ -309,6 +309,26 @@ fn nothing_is_left_to_be_done_later() {
     assert_none("no stubs", &breaches);
 }
 
+/// `srs_log_levels` knows every module that logs, and none that is not there.
+#[test]
+fn modules_that_log_have_levels() {
+    let macros = ["error!", "warn!", "info!", "debug!", "trace!", "log!"].map(|name| format!("log::{name}("));
+    let mut logging = BTreeSet::from(["rtmp".to_owned(), "http".to_owned()]); // their shells, in server
+    for source in &sources() {
+        let module = match source.path.strip_prefix("shards/src/") {
+            Some(_) => Some("shards"),
+            None => source.module().filter(|module| !["lib", "main", "faults"].contains(module)),
+        };
+        let logs = |line: Line<'_>| macros.iter().any(|name| line.code.contains(name));
+        if let Some(module) = module
+            && source.lines_without_tests().any(logs)
+        {
+            logging.insert(module.to_owned());
+        }
+    }
+    assert_eq!(config::log_level::LOG_MODULES.map(str::to_owned).to_vec(), Vec::from_iter(logging));
+}
+
 #[test]
 fn files_are_short() {
     let mut breaches = Vec::new();

@@ -174,7 +174,6 @@ const SRS_ONLY: &[&str] = &[
     "rtc",
     "rtc_server",
     "server_id",
-    "srs_log_level_v2",
     "srt",
     "srt_server",
     "stats",
@@ -183,7 +182,6 @@ const SRS_ONLY: &[&str] = &[
     "threads",
     "transcode",
     "try_annexb_first",
-    "utc_time",
     "work_dir",
 ];
 

@@ -1,6 +1,6 @@
 //! The configuration: one TOML file with SRS's directive names, read whole, checked whole.
 //!
-//! [`schema`] holds the keys with their defaults and units, [`units`] and [`mount`] how single values are written,
+//! [`schema`] holds the keys with their defaults and units, [`units`], [`log_level`] and [`mount`] how single values are written,
 //! [`vhosts`] which vhost serves a name. [`source`] is where a configuration comes from, [`overrides`] what flags and the
 //! environment say over it; [`load`] reads both against the schema, [`check`] is the errors, and the rules between keys,
 //! [`reload`] what one changes against another; [`keys`] reads the files that it names keys in; [`import`] makes one of
@@ -12,6 +12,7 @@ pub mod check;
 pub mod import;
 pub mod keys;
 pub mod load;
+pub mod log_level;
 pub mod mount;
 pub mod overrides;
 pub mod reload;
@@ -22,12 +23,13 @@ pub mod vhosts;
 
 pub use check::{ConfigError, ConfigErrors, Place, Position, Problem};
 pub use keys::{KeyUrl, Keys};
+pub use log_level::{LogLevel, ModuleLevel};
 pub use mount::{LiveFormat, Mount, MountError};
 pub use overrides::Overrides;
 pub use reload::{Change, Values};
 pub use schema::{
-    ApiAuth, Auth, Config, HttpApi, HttpRemux, HttpServer, LogLevel, LogTank, OnDuplicate, Play, Publish,
-    Refer, Security, TimeJitter, Vhost,
+    ApiAuth, Auth, Config, HttpApi, HttpRemux, HttpServer, LogTank, OnDuplicate, Play, Publish, Refer,
+    Security, TimeJitter, Vhost,
 };
 pub use source::Source;
 pub use units::{ListenAddr, MemoryLimit};

@@ -12,6 +12,7 @@ mod hooks;
 mod vhost;
 
 use super::load::{Reader, Section};
+use super::log_level::{LogLevel, ModuleLevel, module_level};
 use super::units::{
     ListenAddr, MemoryLimit, any_number_of, integer, listen_addr, memory_limit, one_or_more, or_auto, path,
     secret, switch, text, word,
@@ -106,6 +107,14 @@ pub struct Config {
     /// What is logged, in SRS's words. Default `"trace"`, which is one line per session and event;
     /// `RUST_LOG` overrides it. Reload: at once.
     pub srs_log_level: LogLevel,
+    /// The same in the words of SRS 5, which are everybody else's. Default `"auto"` (`None`): what
+    /// `srs_log_level` says. Reload: at once.
+    pub srs_log_level_v2: Option<LogLevel>,
+    /// What single modules log, in the words of `srs_log_level`: `["rtmp=info"]`. Default: none.
+    /// Reload: at once.
+    pub srs_log_levels: Vec<ModuleLevel>,
+    /// Whether times in the log are UTC rather than local. Default false. Reload: at once.
+    pub utc_time: bool,
     /// The log's file, if `srs_log_tank` is `"file"`; opened anew on SIGUSR1. Default `./objs/srs.log`.
     /// Reload: restart.
     pub srs_log_file: PathBuf,
@@ -155,6 +164,9 @@ impl Section for Config {
             chunk_size: r.key("chunk_size", NextClient, integer(CHUNK_SIZES), DEFAULT_CHUNK_SIZE),
             srs_log_tank: r.key("srs_log_tank", Restart, word(Tank::WORDS), Tank::Console),
             srs_log_level: r.key("srs_log_level", AtOnce, word(Level::WORDS), Level::Trace),
+            srs_log_level_v2: r.key("srs_log_level_v2", AtOnce, or_auto(word(Level::WORDS_V2)), None),
+            srs_log_levels: r.key("srs_log_levels", AtOnce, any_number_of(module_level()), Vec::new()),
+            utc_time: r.key("utc_time", AtOnce, switch(), false),
             srs_log_file: r.key("srs_log_file", Restart, path(), "./objs/srs.log".into()),
             cores: r.key("cores", Restart, or_auto(integer(1..=MAX_CORES)), None),
             pin: r.key("pin", Restart, switch(), true),
@@ -298,42 +310,6 @@ impl LogTank {
     const WORDS: &[(&str, Self)] = &[("console", Self::Console), ("file", Self::File)];
 }
 
-/// What is logged, in SRS's words, whose "trace" is what others call "info".
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogLevel {
-    /// Everything.
-    Verbose,
-    /// What a developer wants to see.
-    Info,
-    /// Sessions and events, the default.
-    Trace,
-    /// What needs attention.
-    Warn,
-    /// What failed.
-    Error,
-}
-
-impl LogLevel {
-    const WORDS: &[(&str, Self)] = &[
-        ("verbose", Self::Verbose),
-        ("info", Self::Info),
-        ("trace", Self::Trace),
-        ("warn", Self::Warn),
-        ("error", Self::Error),
-    ];
-
-    /// The same in the words of the `log` crate.
-    pub fn filter(self) -> log::LevelFilter {
-        match self {
-            Self::Verbose => log::LevelFilter::Trace,
-            Self::Info => log::LevelFilter::Debug,
-            Self::Trace => log::LevelFilter::Info,
-            Self::Warn => log::LevelFilter::Warn,
-            Self::Error => log::LevelFilter::Error,
-        }
-    }
-}
-
 /// The default of a table is what reading an empty one gives.
 macro_rules! default_is_empty {
     ($($section:ty),*) => {$(
@@ -354,6 +330,11 @@ impl Config {
         let mut api = self.http_api.listen.iter().flat_map(|at| at.sockets());
         let http = || self.http_server.listen.iter().flat_map(|at| at.sockets());
         self.http_api.enabled && self.http_server.enabled && api.any(|at| http().any(|other| other == at))
+    }
+
+    /// What is logged, in whichever words it was said.
+    pub fn log_level(&self) -> LogLevel {
+        self.srs_log_level_v2.unwrap_or(self.srs_log_level)
     }
 
     /// The size of the RTMP chunks that we send to a vhost's clients, in bytes.
@@ -384,18 +365,5 @@ mod tests {
         assert_eq!(config.chunk_size_of(&Vhost { chunk_size: Some(4096), ..vhost }), 4096);
         let mounts = HttpRemux::default().mount;
         assert_eq!(mounts, [Mount::parse("[vhost]/[app]/[stream].flv").expect("a good template")]);
-    }
-
-    #[test]
-    fn srs_words_for_levels_are_those_of_srs() {
-        let levels = LogLevel::WORDS.iter().map(|(word, level)| (*word, level.filter()));
-        let expected = [
-            ("verbose", log::LevelFilter::Trace),
-            ("info", log::LevelFilter::Debug),
-            ("trace", log::LevelFilter::Info),
-            ("warn", log::LevelFilter::Warn),
-            ("error", log::LevelFilter::Error),
-        ];
-        assert!(levels.eq(expected));
     }
 }

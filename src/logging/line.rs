@@ -1,40 +1,79 @@
-//! The form of a log line: time, level, place, text that cannot do harm.
+//! The form of a log line, as SRS 3 has it:
+//!
+//! ```text
+//! [2026-01-31 13:00:00.123][Trace][PID][CLIENT] text
+//! [2026-01-31 13:00:00.123][Warn][PID][CLIENT][ERRNO] text
+//! ```
+//!
+//! `Verb`, `Debug` and `Trace` have four parts, `Warn` and `Error` five. CLIENT is 0 where a line is about nobody,
+//! ERRNO where no system call failed; SRS puts there whatever error came last. Text cannot do harm.
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use std::fmt::{self, Write as _};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 /// A longer line is cut.
 pub const MAX_LINE_BYTES: usize = 4096;
 
-/// One line, newline included.
-pub(super) fn line(
-    now: SystemTime,
-    level: log::Level,
-    target: &str,
-    text: &fmt::Arguments<'_>,
-    colour: bool,
-) -> String {
-    let (on, off) = match (colour, level) {
-        (false, _) => ("", ""),
-        (true, log::Level::Error) => ("\x1b[1;31m", "\x1b[0m"),
-        (true, log::Level::Warn) => ("\x1b[33m", "\x1b[0m"),
-        (true, log::Level::Info) => ("\x1b[32m", "\x1b[0m"),
-        (true, log::Level::Debug) => ("\x1b[34m", "\x1b[0m"),
-        (true, log::Level::Trace) => ("\x1b[36m", "\x1b[0m"),
-    };
-    let mut tame = Tame { line: String::with_capacity(160), room: MAX_LINE_BYTES };
-    tame.line.push('[');
-    // Writing to a String does not fail; a `Display` of ours that does costs the rest of its line.
-    let _ = write_time(&mut tame.line, now);
-    let _ = write!(tame.line, " {on}{level:<5}{off} ");
-    let _ = write!(tame, "{target}] {text}");
-    tame.line.push('\n');
-    tame.line
+/// What every line begins with.
+pub(super) struct Head<'a> {
+    /// When it was written.
+    pub(super) now: SystemTime,
+    /// Whose time that is to be.
+    pub(super) zone: &'a TimeZone,
+    /// How bad it is.
+    pub(super) level: log::Level,
+    /// This process.
+    pub(super) pid: u32,
+    /// The client that it is about.
+    pub(super) client: &'a str,
+    /// For a terminal.
+    pub(super) colour: bool,
+}
+
+impl Head<'_> {
+    /// The whole line, newline included. `place` is told if it is not ours.
+    pub(super) fn line(&self, place: Option<&str>, text: &fmt::Arguments<'_>) -> String {
+        let mut tame = Tame { text: String::with_capacity(160), room: MAX_LINE_BYTES };
+        // Writing to a String does not fail; a `Display` of ours that does costs the rest of its line.
+        let _ = place.map_or(Ok(()), |place| write!(tame, "{place}: ")).and_then(|()| write!(tame, "{text}"));
+        let mut line = String::with_capacity(64 + tame.text.len());
+        let _ = self.write(&mut line, &tame.text);
+        line.push_str(&tame.text);
+        line.push('\n');
+        line
+    }
+
+    fn write(&self, out: &mut String, text: &str) -> fmt::Result {
+        let (word, colour) = match self.level {
+            log::Level::Error => ("Error", "\x1b[1;31m"),
+            log::Level::Warn => ("Warn", "\x1b[33m"),
+            log::Level::Info => ("Trace", "\x1b[32m"),
+            log::Level::Debug => ("Debug", "\x1b[34m"),
+            log::Level::Trace => ("Verb", "\x1b[36m"),
+        };
+        let (on, off) = if self.colour { (colour, "\x1b[0m") } else { ("", "") };
+        let at = self.zone.to_datetime(Timestamp::try_from(self.now).unwrap_or_default());
+        write!(out, "[{:04}-{:02}-{:02} ", at.year(), at.month(), at.day())?;
+        write!(out, "{:02}:{:02}:{:02}.{:03}]", at.hour(), at.minute(), at.second(), at.millisecond())?;
+        write!(out, "[{on}{word}{off}][{}][{}]", self.pid, self.client)?;
+        if self.level <= log::Level::Warn {
+            write!(out, "[{}]", errno_of(text))?;
+        }
+        out.write_char(' ')
+    }
+}
+
+/// The number of the system's error that a text tells of, as `io::Error` ends: `(os error 98)`.
+fn errno_of(text: &str) -> i32 {
+    let number = text.rsplit_once("(os error ").and_then(|(_, rest)| rest.split(')').next()?.parse().ok());
+    number.unwrap_or(0)
 }
 
 /// Escapes control characters and stops at a length.
 struct Tame {
-    line: String,
+    text: String,
     room: usize,
 }
 
@@ -45,51 +84,16 @@ impl fmt::Write for Tame {
             let wild = c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
             let length = if wild { c.escape_default().len() } else { c.len_utf8() };
             let Some(room) = self.room.checked_sub(length) else {
-                self.line.push('…');
+                self.text.push('…');
                 return Err(fmt::Error);
             };
             self.room = room;
             match wild {
-                true => self.line.extend(c.escape_default()),
-                false => self.line.push(c),
+                true => self.text.extend(c.escape_default()),
+                false => self.text.push(c),
             }
         }
         Ok(())
-    }
-}
-
-/// RFC 3339 in UTC with milliseconds.
-fn write_time(out: &mut String, now: SystemTime) -> fmt::Result {
-    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
-    let (year, month, day) = civil_date(days);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    let millis = since.subsec_millis();
-    write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
-}
-
-/// The Gregorian date of a day after 1970-01-01. Years are counted from March, which puts the leap day last
-/// and makes the length of the months before any month linear in its number.
-fn civil_date(days: u64) -> (u64, u64, u64) {
-    /// Days from 0000-03-01 to 1970-01-01, and in 400, 100, 4 years.
-    const EPOCH: u64 = 719_468;
-    const ERA: u64 = 146_097;
-    const CENTURY: u64 = 36_524;
-    const LEAP_CYCLE: u64 = 1_461;
-    let days = days + EPOCH;
-    let (era, in_era) = (days / ERA, days % ERA);
-    // The last day of an era and of a leap cycle would begin a century or year of its own.
-    let century = (in_era / CENTURY).min(3);
-    let in_century = in_era - century * CENTURY;
-    let (cycle, in_cycle) = (in_century / LEAP_CYCLE, in_century % LEAP_CYCLE);
-    let year_of_cycle = (in_cycle / 365).min(3);
-    let in_year = in_cycle - year_of_cycle * 365;
-    let year = era * 400 + century * 100 + cycle * 4 + year_of_cycle;
-    let from_march = (5 * in_year + 2) / 153;
-    let day = in_year - (153 * from_march + 2) / 5 + 1;
-    match from_march {
-        0..=9 => (year, from_march + 3, day),
-        _ => (year + 1, from_march - 9, day),
     }
 }
 
@@ -97,18 +101,47 @@ fn civil_date(days: u64) -> (u64, u64, u64) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::time::Duration;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    static UTC: TimeZone = TimeZone::UTC;
+
+    fn head(level: log::Level) -> Head<'static> {
+        let now = UNIX_EPOCH + Duration::from_millis(1_769_860_800_123);
+        Head { now, zone: &UTC, level, pid: 42, client: "103", colour: false }
+    }
 
     fn format(text: &str) -> String {
-        let now = UNIX_EPOCH + Duration::from_millis(1_769_860_800_123);
-        line(now, log::Level::Info, "srs_shard::web", &format_args!("{text}"), false)
+        head(log::Level::Info).line(None, &format_args!("{text}"))
     }
 
     #[test]
-    fn a_line_has_time_level_and_place() {
-        assert_eq!(format("hello"), "[2026-01-31T12:00:00.123Z INFO  srs_shard::web] hello\n");
-        let red = line(UNIX_EPOCH, log::Level::Error, "x", &format_args!("y"), true);
-        assert_eq!(red, "[1970-01-01T00:00:00.000Z \x1b[1;31mERROR\x1b[0m x] y\n");
+    fn a_line_has_time_level_process_and_client() {
+        assert_eq!(format("hello"), "[2026-01-31 12:00:00.123][Trace][42][103] hello\n");
+        let words = [log::Level::Trace, log::Level::Debug, log::Level::Info].map(|level| {
+            let line = head(level).line(None, &format_args!("x"));
+            line.split(['[', ']']).nth(3).expect("a level").to_owned()
+        });
+        assert_eq!(words, ["Verb", "Debug", "Trace"]);
+        let red = Head { colour: true, client: "0", ..head(log::Level::Error) };
+        let red = red.line(None, &format_args!("y"));
+        assert_eq!(red, "[2026-01-31 12:00:00.123][\x1b[1;31mError\x1b[0m][42][0][0] y\n");
+        let foreign = head(log::Level::Warn).line(Some("glommio::sys"), &format_args!("z"));
+        assert_eq!(foreign, "[2026-01-31 12:00:00.123][Warn][42][103][0] glommio::sys: z\n");
+    }
+
+    #[test]
+    fn a_warning_has_the_system_s_error_that_it_tells_of() {
+        let error = std::io::Error::from_raw_os_error(98);
+        let line = head(log::Level::Warn).line(None, &format_args!("cannot listen: {error}; so what"));
+        assert!(line.contains("[42][103][98] cannot listen: "), "{line}");
+        assert_eq!((errno_of("(os error x)"), errno_of("(os error 5"), errno_of("")), (0, 5, 0));
+    }
+
+    #[test]
+    fn times_are_local_where_that_is_wished() {
+        let zone = TimeZone::posix("XYZ-05:30").expect("a zone");
+        let line = Head { zone: &zone, ..head(log::Level::Info) }.line(None, &format_args!("x"));
+        assert!(line.starts_with("[2026-01-31 17:30:00.123]"), "{line}");
     }
 
     #[test]
@@ -123,49 +156,6 @@ mod tests {
         let text = format(&"ü".repeat(MAX_LINE_BYTES));
         assert!(text.ends_with("ü…\n"));
         assert!(text.len() <= MAX_LINE_BYTES + 64, "{}", text.len());
-    }
-
-    #[test]
-    fn dates_are_right_around_leap_days() {
-        // Checked with date -u -d @N.
-        let dates = [
-            (0, (1970, 1, 1)),
-            (58, (1970, 2, 28)),
-            (59, (1970, 3, 1)),
-            (11_016, (2000, 2, 29)),
-            (11_017, (2000, 3, 1)),
-            (19_782, (2024, 2, 29)),
-            (20_088, (2024, 12, 31)),
-            (20_089, (2025, 1, 1)),
-            (47_540, (2100, 2, 28)),
-            (47_541, (2100, 3, 1)),
-            (156_935, (2399, 9, 4)),
-        ];
-        for (days, date) in dates {
-            assert_eq!(civil_date(days), date, "{days}");
-        }
-    }
-
-    #[test]
-    fn every_day_follows_the_one_before() {
-        let leap = |y: u64| y.is_multiple_of(4) && (!y.is_multiple_of(100) || y.is_multiple_of(400));
-        let length = |year: u64, month| match month {
-            2 if leap(year) => 29,
-            2 => 28,
-            4 | 6 | 9 | 11 => 30,
-            _ => 31,
-        };
-        let (mut year, mut month, mut day) = (1970, 1, 1);
-        for days in 0..200_000 {
-            assert_eq!(civil_date(days), (year, month, day), "{days}");
-            day += 1;
-            if day > length(year, month) {
-                (month, day) = (month + 1, 1);
-            }
-            if month > 12 {
-                (year, month) = (year + 1, 1);
-            }
-        }
     }
 
     proptest! {

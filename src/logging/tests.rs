@@ -38,23 +38,36 @@ fn drain(queue: &Queue) {
 #[test]
 fn the_macros_reach_the_file_at_the_level_in_force() {
     let path = std::env::temp_dir().join(format!("srs-shard-install-{}.log", std::process::id()));
-    let install = |rust_log, sink| LogHandle::install_with(rust_log, log::LevelFilter::Info, sink);
+    let settings = |level| Settings::new(level);
+    let install = |rust_log, sink| LogHandle::install_with(rust_log, settings(log::LevelFilter::Info), sink);
     let handle = install(Some("srs_shard=loud"), Sink::File(path.clone())).expect("the first log");
     log::info!("an event");
     log::debug!("a detail");
-    log::set_max_level(log::LevelFilter::Warn);
+    handle.set(settings(log::LevelFilter::Warn));
     log::info!("another event");
-    log::warn!("a trouble");
+    Client(77).scope(|| log::warn!("a trouble"));
+    let mut other = settings(log::LevelFilter::Warn);
+    other.levels = other.levels.with("rtmp", log::LevelFilter::Debug);
+    other.name_client = |number| format!("<{number}>");
+    handle.set(other);
+    Client(78).scope(|| log::debug!(target: "srs_shard::rtmp", "an RTMP detail"));
+    log::debug!(target: "srs_shard::web", "another detail");
     drain(&handle.queue);
     let text = std::fs::read_to_string(&path).expect("the log");
     std::fs::remove_file(&path).expect("our own file");
-    let expected =
-        [("RUST_LOG is ignored", 1), ("an event", 1), ("detail", 0), ("another", 0), ("a trouble", 1)];
+    let expected = [
+        ("RUST_LOG is ignored", 1),
+        ("an event", 1),
+        ("a detail", 0),
+        ("another", 0),
+        ("[77][0] a trouble", 1),
+        ("[<78>] an RTMP detail", 1),
+    ];
     for (part, times) in expected {
         assert_eq!(text.matches(part).count(), times, "{part} in {text}");
     }
     assert!(matches!(install(None, Sink::Console), Err(LogError::Twice)));
-    assert_eq!(handle.dropped_lines(), 0);
+    assert_eq!(handle.drops().count(), 0);
 }
 
 #[test]
@@ -62,8 +75,8 @@ fn other_crates_are_heard_from_warnings_up() {
     let queue = writer_to(io::sink());
     let logger = Logger { queue, filter: None, colour: false };
     let hears = |target, level| logger.enabled(&log::Metadata::builder().target(target).level(level).build());
-    assert!(hears("srs_shard::rtmp", log::Level::Trace));
-    assert!(hears("shards", log::Level::Debug));
+    assert!(hears("srs_shard::rtmp", log::Level::Info) && hears("shards", log::Level::Info));
+    assert!(!hears("srs_shard::rtmp", log::Level::Debug));
     assert!(hears("glommio::sys", log::Level::Warn));
     assert!(!hears("glommio::sys", log::Level::Info));
     assert!(!hears("shards_of_others", log::Level::Info));

@@ -4,6 +4,8 @@
 //! feed bytes come from the pump, which sends only between units and only while nothing private waits. When
 //! the socket is full, one parked task owns it until what was begun is finished.
 
+mod told;
+
 use super::census::Counted;
 use super::hooks::Known;
 use super::process::Place;
@@ -11,7 +13,7 @@ use super::shard::Shard;
 use super::signal::Signal;
 use crate::config::schema::DEFAULT_SEND_TIMEOUT;
 use crate::stats::rates::Rate;
-use crate::stats::reason::{CloseReason, Reason};
+use crate::stats::reason::CloseReason;
 use crate::stream::encode::Format;
 use crate::stream::hub::ViewerId;
 use crate::stream::post::{self, SourceId, StreamKey};
@@ -31,6 +33,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
+pub use told::summary;
 
 /// Private bytes that may wait for a peer, a single prelude aside: a peer that asks and does not listen is
 /// closed above that.
@@ -563,26 +566,4 @@ impl Wire for Rc<Conn> {
 
 fn total_bytes(slices: &[IoSlice<'_>]) -> usize {
     slices.iter().map(|slice| slice.len()).sum()
-}
-
-/// The session's one line in the log.
-pub fn summary(conn: &Conn, protocol: &str, now_ms: u64) -> String {
-    let peer = conn.outlet.tcp.peer();
-    let who = conn.about(|about| {
-        let format = about.format.map_or("", Format::as_str);
-        format!("{} {format} {}", about.kind.as_str(), about.key)
-    });
-    let proxied = conn.about(|about| about.ip).filter(|ip| *ip != peer.ip());
-    let proxied = proxied.map_or(String::new(), |ip| format!(" for {ip}"));
-    let (worst_ms, jumps) = conn.view.get();
-    let detail = conn.detail.borrow().as_ref().map_or(String::new(), |detail| format!(" ({detail})"));
-    format!(
-        "client {} {protocol} {peer}{proxied} {}: {}{detail} after {:.1} s, recv {} sent {} bytes, worst lag {worst_ms} ms, jumps {jumps}",
-        conn.id,
-        who.as_deref().unwrap_or("-"),
-        conn.reason().map_or("peer_closed", Reason::as_str),
-        now_ms.saturating_sub(conn.since_ms) as f64 / 1000.0,
-        conn.recv_bytes(),
-        conn.sent_bytes(),
-    )
 }

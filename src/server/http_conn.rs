@@ -41,6 +41,9 @@ const FILE_PIECE_BYTES: usize = 64 << 10;
 /// How long a piece may take to be taken.
 const SEND_MS: u64 = 30_000;
 
+/// HTTP's lines in the log go by its own name.
+pub const LOG_TARGET: &str = "srs_shard::http";
+
 /// Serves one connection until it ends.
 pub async fn serve(shard: &Rc<Shard>, conn: &Rc<Conn>, api_port: bool) {
     let mut http = HttpConn { shard, conn, parser: Parser::default(), api_port };
@@ -491,7 +494,7 @@ impl HttpConn<'_> {
         self.conn.set_deadline(None, CloseReason::SendTimeout);
         if let Err(error) = sent {
             let reason = CloseReason::of_io(&error);
-            log::debug!("client {}: {}: {error}", self.conn.id, reason.as_str());
+            log::debug!(target: LOG_TARGET, "{}: {error}", reason.as_str());
             self.conn.note_reason(reason);
             return false;
         }
@@ -514,6 +517,7 @@ pub(super) fn with_context<R>(process: &Process, plan: &Plan, f: impl FnOnce(&Ap
         auth: &plan.config.http_api.auth,
         config_version: plan.version,
         hooks: process.desk.counters(),
+        log_lines_dropped: process.log_drops.count(),
         vhosts: &plan.vhost_infos,
         process: &process.about,
         system: &system,

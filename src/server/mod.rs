@@ -10,6 +10,7 @@
 //! | [`census`] | how many clients there are of an address, of a vhost |
 //! | [`messages`] | everything that crosses shards |
 //! | [`shard`] | one shard: accept, turns, sweeps |
+//! | [`totals`] | what it counts of connections that are gone |
 //! | [`signal`] | a flag that one task waits for |
 //! | [`conn`] | a connection: private bytes, parked writer, deadline, why it ended |
 //! | [`heartbeat`] | a manager of servers is told that this one is there |
@@ -40,3 +41,4 @@ pub mod sign;
 pub mod signal;
 pub mod snapshot;
 pub mod start;
+pub mod totals;

@@ -6,6 +6,7 @@ use super::plan::Plan;
 use crate::config::{Config, Keys};
 use crate::hooks::desk::Desk;
 use crate::hooks::notice;
+use crate::logging::Drops;
 use crate::outbound::Post;
 use crate::rtmp::session::{Identity, SessionConfig};
 use crate::stats::reason::CloseReason;
@@ -57,6 +58,8 @@ pub struct Process {
     pub system: RwLock<Report>,
     /// Ports, as bound.
     pub ports: RwLock<Vec<(&'static str, std::net::SocketAddr)>>,
+    /// Lines that the log has lost.
+    pub log_drops: Drops,
     reloads: Mutex<Vec<ReloadRequest>>,
     connections: AtomicU64,
     per_ip: Census<IpAddr>,
@@ -73,6 +76,7 @@ impl Process {
         desk: Desk,
         post: Post,
         key_urls: KeyUrls,
+        log_drops: Drops,
     ) -> Process {
         let pid = std::process::id();
         let now = unix_time();
@@ -94,6 +98,7 @@ impl Process {
             post,
             system: RwLock::default(),
             ports: RwLock::default(),
+            log_drops,
             reloads: Mutex::default(),
             connections: AtomicU64::new(0),
             per_ip: Census::default(),

@@ -5,8 +5,9 @@ use super::plan::Plan;
 use super::process::Process;
 use super::start::ports;
 use crate::cli::Cli;
-use crate::config::{Change, Config, ConfigErrors, Keys, Overrides, Values};
-use crate::logging::LogHandle;
+use crate::config::{Change, Config, ConfigErrors, Keys, ModuleLevel, Overrides, Values};
+use crate::logging::{Levels, LogHandle, Settings};
+use crate::web::api::ids::{ClientId, IdStyle};
 use shards::listen::ListenError;
 use shards::{Control, Port, Running};
 use std::net::SocketAddr;
@@ -24,6 +25,18 @@ pub enum ReloadError {
     /// A port that it adds cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
+}
+
+/// How a configuration wants the log.
+pub fn log_settings(config: &Config) -> Settings {
+    let mut settings = Settings::new(config.log_level().filter());
+    let with = |levels: Levels, of: &ModuleLevel| levels.with(of.module, of.level.filter());
+    settings.levels = config.srs_log_levels.iter().fold(settings.levels, with);
+    settings.utc = config.utc_time;
+    if config.http_api.string_ids {
+        settings.name_client = |number| ClientId(number).to_text(IdStyle::String);
+    }
+    settings
 }
 
 /// What the master knows of the configuration in force.
@@ -64,7 +77,7 @@ impl InForce {
         config.keep_until_restart(&before.config);
         values.keep_until_restart(&self.values);
         self.relisten(process, running, &ports(&config))?;
-        log.set_level(config.srs_log_level.filter());
+        log.set(log_settings(&config));
         let keys = process.key_urls.complete(&keys, &config);
         process.set_plan(Arc::new(Plan::new(config, &keys, process.nofile, before.version + 1)));
         self.values = values;

@@ -25,6 +25,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// RTMP's lines in the log go by its own name.
+pub const LOG_TARGET: &str = "srs_shard::rtmp";
+
 /// Serves one connection until it ends.
 pub async fn serve(shard: &Rc<Shard>, conn: &Rc<Conn>) {
     let seed = shard.now_ms() ^ conn.id.0.rotate_left(32) ^ u64::from(shard.process.about.pid) << 20;
@@ -183,6 +186,9 @@ impl RtmpConn<'_> {
         };
         self.session.accept_connect(&request, &terms);
         let Connect { tc_url, page_url, swf_url, .. } = request.connect;
+        // Behind the question mark may be what opens a stream.
+        let bare = |url: &str| url.split('?').next().unwrap_or_default().to_owned();
+        log::debug!(target: LOG_TARGET, "connect to {:?}, page {:?}", bare(&tc_url), bare(&page_url));
         let (params, proxied_ip) = (request.url.params.clone(), request.handshake.proxied_ip);
         *self.caller = Caller { tc_url, params, page_url, swf_url, proxied_ip };
         if let Some(vhost) = vhost.filter(|vhost| vhost.config.http_hooks.has_any()) {
@@ -258,6 +264,7 @@ impl RtmpConn<'_> {
         let Some(about) = self.about(&vhost, &request.name, kind, None) else { return };
         let key = Arc::clone(&about.key);
         self.conn.set_about(about);
+        self.conn.tell_begin(self.shard.plan().id_style());
         let source = self.shard.hub.borrow_mut().publish(&key, self.conn.id.0, &vhost.settings);
         self.conn.set_source(Some(source));
         self.shard.sources.borrow_mut().insert(source, Publishing::Conn(Rc::clone(self.conn)));

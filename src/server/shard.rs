@@ -7,10 +7,11 @@ use super::messages::Msg;
 use super::plan::{Plan, VhostPlan};
 use super::process::Process;
 use super::signal::Signal;
+use super::totals::{ShardTotals, VhostTotals};
 use super::{demo, http_conn, rtmp_conn, snapshot};
-use crate::logging::{Repeats, Throttle};
-use crate::stats::rates::{Rate, STEP_MS};
-use crate::stats::reason::{CloseReason, Reason, Tally};
+use crate::logging::{Client, Repeats, Throttle};
+use crate::stats::rates::STEP_MS;
+use crate::stats::reason::{CloseReason, Reason};
 use crate::stream::cadence::{AutoCadence, SAMPLE_MS};
 use crate::stream::encode::Format;
 use crate::stream::hub::{Event, Hub};
@@ -20,7 +21,7 @@ use crate::web::api::ids::ClientId;
 use shards::demand::Demand;
 use shards::{Awake, Class, Control, Ctx, Listener, Next, Service, ShardId, TcpConn, TcpTuning};
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
@@ -91,34 +92,6 @@ pub enum Publishing {
     Demo(Rc<demo::Verdict>),
 }
 
-/// Counters of connections that have ended, and of what passed.
-#[derive(Default)]
-pub struct ShardTotals {
-    /// Bytes received by connections that ended.
-    pub recv_bytes: u64,
-    /// Bytes sent by connections that ended.
-    pub sent_bytes: u64,
-    /// Media messages received.
-    pub recv_messages: u64,
-    /// Clients that ever played or published.
-    pub clients: u64,
-    /// Why connections ended.
-    pub closes: Tally<CloseReason>,
-    /// Traffic by vhost.
-    pub vhosts: BTreeMap<String, VhostTotals>,
-}
-
-/// Traffic of one vhost on this shard.
-#[derive(Default)]
-pub struct VhostTotals {
-    /// Received and sent by connections that ended.
-    ended: (u64, u64),
-    /// Received and sent in all, as of the last look.
-    pub total: (u64, u64),
-    /// Rates of those.
-    pub rates: (Rate, Rate),
-}
-
 impl Shard {
     /// A shard's state.
     pub fn new(ctx: Ctx<Msg>, process: Arc<Process>) -> Shard {
@@ -180,7 +153,7 @@ impl Shard {
             Ok(place) => place,
             Err(reason) => {
                 self.counters.borrow_mut().closes.add(reason);
-                self.tell_stray(reason, || {
+                self.tell_stray(module_path!(), reason, || {
                     let most = match reason {
                         CloseReason::MaxConnections => plan.max_connections,
                         CloseReason::MaxConnectionsPerIp => {
@@ -230,14 +203,15 @@ impl Shard {
             let ended = &mut totals.vhosts.entry(vhost).or_default().ended;
             *ended = (ended.0 + conn.recv_bytes(), ended.1 + conn.sent_bytes());
         }
-        let line = || summary(conn, protocol, self.now_ms());
+        let target = log_target(protocol);
+        let line = || summary(conn, protocol, self.plan.borrow().id_style(), self.now_ms());
         if conn.about(|_| ()).is_some() {
             totals.clients += 1;
-            log::info!("{}", line());
+            log::info!(target: target, "{}", line());
         } else if reason.is_ordinary() {
-            log::debug!("{}", line());
+            log::debug!(target: target, "{}", line());
         } else {
-            self.tell_stray(reason, line);
+            self.tell_stray(target, reason, line);
         }
         self.ctx.kick();
     }
@@ -269,10 +243,10 @@ impl Shard {
     }
 
     /// Connections that never played nor published may come by the thousand: one line per reason and second.
-    fn tell_stray(&self, reason: CloseReason, line: impl FnOnce() -> String) {
+    fn tell_stray(&self, target: &str, reason: CloseReason, line: impl FnOnce() -> String) {
         let repeats = self.strays.get(reason.index()).and_then(|strays| strays.admit(Instant::now()));
         if let Some(repeats) = repeats {
-            log::log!(stray_level(reason), "{}{repeats}", line());
+            log::log!(target: target, stray_level(reason), "{}{repeats}", line());
         }
     }
 
@@ -295,6 +269,7 @@ impl Shard {
     ) {
         let key = Arc::clone(&about.key);
         conn.set_about(about);
+        conn.tell_begin(self.plan.borrow().id_style());
         conn.tcp().tune(&TcpTuning { nodelay: Some(plan.config.tcp_nodelay), ..TcpTuning::default() });
         conn.set_send_timeout(plan.config.play.send_timeout);
         conn.hold(opening);
@@ -412,18 +387,23 @@ impl Shard {
 
     fn serve_conn(self: &Rc<Self>, port: &'static str, tcp: TcpConn) {
         let Some(conn) = self.admit(tcp) else { return };
+        let client = Client(conn.id.0);
+        let target = log_target(port);
+        client.scope(|| log::debug!(target: target, "{port} connection from {}", conn.tcp().peer()));
         let leaving = Leaving { shard: Rc::clone(self), conn: Rc::clone(&conn), port };
         let shard = Rc::clone(self);
         if port == RTMP {
-            self.ctx.spawn(Class::Media, "an RTMP connection", async move {
+            let serve = async move {
                 rtmp_conn::serve(&shard, &leaving.conn).await;
                 leaving.farewell().await;
-            });
+            };
+            self.ctx.spawn(Class::Media, "an RTMP connection", client.follow(serve));
         } else {
-            self.ctx.spawn(Class::Media, "an HTTP connection", async move {
+            let serve = async move {
                 http_conn::serve(&shard, &leaving.conn, port == API).await;
                 leaving.farewell().await;
-            });
+            };
+            self.ctx.spawn(Class::Media, "an HTTP connection", client.follow(serve));
         }
     }
 
@@ -466,6 +446,11 @@ impl Shard {
     fn drain(self: &Rc<Self>) {
         self.stop_listening(self.listeners.take());
     }
+}
+
+/// The module of a port's protocol, whose shell is here: what it logs goes by its name.
+fn log_target(port: &str) -> &'static str {
+    if port == RTMP { rtmp_conn::LOG_TARGET } else { http_conn::LOG_TARGET }
 }
 
 /// Where a limit of ours is reached the operator may have to act; what peers do is their business.

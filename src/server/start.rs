@@ -76,6 +76,7 @@ pub fn serve(config: Config, keys: &Keys, mut in_force: InForce, signals: &Signa
         desk,
         outbound.post(),
         KeyUrls::new(outbound.fetcher()),
+        log.drops(),
     ));
     let shared = Arc::clone(&process);
     let started =
@@ -197,7 +198,10 @@ fn preside(process: &Process, running: &Running, in_force: &mut InForce, signals
                 running.broadcast(Control::Drain);
             }
             Some(Signal::Drain) => break,
-            Some(Signal::Reopen) => log.reopen(),
+            Some(Signal::Reopen) => {
+                log.reopen();
+                log::info!("SIGUSR1: the log is opened anew");
+            }
             Some(Signal::Reload) => _ = reload(process, drained_at.is_none().then(&mut again)),
             Some(Signal::Woken) | None => {}
         }

@@ -13,6 +13,7 @@ use super::wire::Wire;
 use crate::formats::codec::Codec;
 use crate::formats::flv::{self, Role, Tag};
 use crate::formats::message::{Frame, Kind, MediaTime, Message};
+use crate::logging::Client;
 use crate::stats::rates::Rate;
 use crate::stats::reason::CloseReason;
 use bytes::Bytes;
@@ -294,6 +295,7 @@ impl Origin {
 
     fn end_publish(&mut self, out: &mut FeedPosts) {
         let Some(publisher) = self.publisher.take() else { return };
+        Client(publisher.client).scope(|| log::info!("stream {}: its publish is over", self.key));
         for output in &mut self.outputs {
             output.flush(&self.prelude, publisher.epoch, &self.settings, out);
             output.log.begin_publish();

@@ -14,6 +14,7 @@ mod heartbeat;
 mod hooks;
 mod http_odds;
 mod late_viewers;
+mod logging;
 mod proxied;
 mod refusals;
 mod reload;

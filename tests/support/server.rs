@@ -75,6 +75,17 @@ impl Setup {
     }
 }
 
+/// An address that nobody else uses (with ports below those of outgoing connections), and a folder. A port that the
+/// system chooses for a listener of ours is no help: another test's child holds that listener until it calls exec,
+/// so connecting works while the server cannot bind.
+pub fn own_place() -> (Ipv4Addr, PathBuf) {
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let number = GIVEN.fetch_add(1, Ordering::Relaxed);
+    let pid = std::process::id();
+    let ip = Ipv4Addr::new(127, 64 + (pid >> 8 & 63) as u8, pid as u8, 1 + number as u8);
+    (ip, env::temp_dir().join(format!("srs-shard-test-{pid}-{number}")))
+}
+
 /// A running server. On drop it is told to stop and must do so in good order.
 pub struct Server {
     child: Child,
@@ -92,16 +103,9 @@ impl Server {
     }
 
     fn start(setup: &Setup) -> Server {
-        // An address that nobody else uses, and ports below those of outgoing connections. A port that the system
-        // chooses for a listener of ours is no help: another test's child holds that listener until it calls exec,
-        // so connecting works while the server cannot bind.
-        static STARTED: AtomicU32 = AtomicU32::new(0);
-        let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        let pid = std::process::id();
-        let ip = Ipv4Addr::new(127, 64 + (pid >> 8 & 63) as u8, pid as u8, 1 + number as u8);
+        let (ip, folder) = own_place();
         let ports = [21935, 28080, 21985];
         let [rtmp, http, api] = ports;
-        let folder = env::temp_dir().join(format!("srs-shard-test-{pid}-{number}"));
         let dir = folder.join("html");
         fs::create_dir_all(&dir).expect("a temporary folder");
         let toml = format!(
@@ -345,9 +349,29 @@ impl Server {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("its descriptors").count()
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, name: &str) {
+        super::tool::signal(self.pid(), name);
+    }
+
+    /// Waits for a text in its log.
+    pub fn wait_log(&self, part: &str) {
+        wait_for(&format!("{part:?} in the log"), || self.log().contains(part).then_some(()));
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("our child").is_none()
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn ended(&mut self) -> ExitStatus {
+        wait_for("the server's end", || self.child.try_wait().expect("our child"))
+    }
+
     /// Tells it to drain; whether that ended it in time.
     pub fn drains_within(&mut self, limit: Duration) -> bool {
-        super::tool::signal(self.pid(), "QUIT");
+        self.signal("QUIT");
         let end = Instant::now() + limit;
         while Instant::now() < end {
             if self.child.try_wait().expect("our child").is_some() {

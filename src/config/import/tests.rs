@@ -35,6 +35,8 @@ fn what_both_have_comes_over() {
         listen 1935 127.0.0.1:19350;
         max_connections 1000;
         srs_log_tank console;
+        srs_log_level_v2 info;
+        utc_time on;
         chunk_size 4096;
         http_api { enabled on; listen 1985; }
         http_server { enabled on; listen 8080; dir "./objs/nginx/my html"; }
@@ -52,6 +54,7 @@ fn what_both_have_comes_over() {
     assert_eq!(config.listen.iter().map(|at| at.port()).collect::<Vec<_>>(), [1935, 19350]);
     assert_eq!((config.max_connections, config.chunk_size), (Some(1000), 4096));
     assert!(config.http_api.enabled && config.http_server.enabled);
+    assert!(config.utc_time && config.srs_log_level_v2.is_some());
     assert_eq!(config.http_server.dir.to_str(), Some("./objs/nginx/my html"));
     let vhost = &config.vhosts[crate::config::schema::DEFAULT_VHOST];
     assert!(vhost.tcp_nodelay && !vhost.play.gop_cache && vhost.http_remux.enabled);

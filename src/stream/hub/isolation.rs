@@ -4,6 +4,7 @@
 //! all viewers are closed; a feed is retired and its viewers are closed. Who comes back finds new ones.
 
 use super::{Hub, Origin, Post, StreamKey};
+use crate::logging::Client;
 use crate::stats::reason::CloseReason;
 use crate::stream::post::{Epoch, FeedItem, Sub};
 use crate::stream::wire::Wire;
@@ -91,7 +92,10 @@ impl<W: Wire> Hub<W> {
     /// A stream panicked: it is forgotten, and all that belongs to it is closed.
     pub(super) fn fail_origin(&mut self, key: &StreamKey) {
         self.panics += 1;
-        log::error!("shard {}: stream {key} panicked; it was ended, the shard goes on", self.me);
+        let publisher = self.origin(key).and_then(Origin::publisher).map_or(0, |publisher| publisher.client);
+        Client(publisher).scope(|| {
+            log::error!("shard {}: stream {key} panicked; it was ended, the shard goes on", self.me);
+        });
         self.scratch.clear();
         let Some(at) = self.origin_at.remove(key) else { return };
         let gone = self.origins.remove(at);

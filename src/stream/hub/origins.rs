@@ -2,6 +2,7 @@
 
 use super::publishers::PUBLISH_CREDIT_BYTES;
 use super::{CREDIT_PART, Hub};
+use crate::logging::Client;
 use crate::stream::encode::Format;
 use crate::stream::origin::{Origin, Verdict};
 use crate::stream::post::{Batch, Epoch, Post, SourceId, StreamKey, Sub};
@@ -19,7 +20,7 @@ impl<W: Wire> Hub<W> {
         settings: &Arc<Settings>,
         now_ms: u64,
     ) {
-        let at = self.origin_or_new(key, settings);
+        let at = self.origin_or_new(Arc::clone(&key), settings);
         self.epochs += 1;
         let epoch = Epoch(self.epochs);
         let origin = &mut self.origins[at];
@@ -30,6 +31,9 @@ impl<W: Wire> Hub<W> {
                 if let Some((shard, source, reason)) = closed {
                     self.post(shard, Post::Revoked { source, reason });
                 }
+                let me = self.me;
+                Client(client)
+                    .scope(|| log::info!("stream {key}: published from shard {from}, owned by shard {me}"));
                 self.post(from, Post::Granted { source, origin: at, epoch });
             }
             Verdict::Refused(reason) => self.post(from, Post::Revoked { source, reason }),

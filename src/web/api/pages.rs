@@ -219,7 +219,8 @@ fn summary(context: &ApiContext<'_>, shards: &[ShardSnapshot]) -> Object {
         .with("mem_percent", resident_fraction)
         .with("cpu_percent", system.process_cpu())
         .with("srs_uptime", context.now_ms.saturating_sub(process.started_ms) / 1000)
-        .with("config_version", context.config_version);
+        .with("config_version", context.config_version)
+        .with("log_lines_dropped", context.log_lines_dropped);
     let [load_1m, load_5m, load_15m] = now.load;
     let machine = Object::new()
         .with("cpu_percent", system.system_cpu())
