@@ -33,8 +33,34 @@ pub enum Exit {
     Listen = 5,
     /// The log cannot be written.
     Log = 6,
+    /// Another process has the pid file.
+    Running = 7,
+    /// The pid file cannot be written.
+    PidFile = 8,
+    /// It cannot become the user that it is to be.
+    User = 9,
+    /// `work_dir` is no folder that it may enter.
+    WorkDir = 10,
     /// A fault of ours.
     Internal = 70,
+}
+
+impl Exit {
+    /// All of them.
+    pub const ALL: [Exit; 12] = [
+        Exit::Success,
+        Exit::Config,
+        Exit::Usage,
+        Exit::Preflight,
+        Exit::Cores,
+        Exit::Listen,
+        Exit::Log,
+        Exit::Running,
+        Exit::PidFile,
+        Exit::User,
+        Exit::WorkDir,
+        Exit::Internal,
+    ];
 }
 
 impl From<Exit> for ExitCode {
@@ -55,11 +81,12 @@ impl From<Exit> for ExitCode {
     disable_help_subcommand = true,
     args_conflicts_with_subcommands = true,
     after_help = "\
-Signals: SIGINT, SIGTERM stop at once; SIGQUIT lets clients finish; SIGHUP reads the configuration again;
-SIGUSR1 opens the log anew.
+Signals: SIGINT, SIGTERM stop at once; SIGQUIT lets clients finish (SIGTERM too with force_grace_quit), a second
+one stops; SIGHUP reads the configuration again; SIGUSR1 opens the log anew.
 RUST_LOG (for instance srs_shard::rtmp=debug) overrides the log level, in Rust's words.
 Exit codes: 0 success, 1 configuration, 2 command line, 3 machine (io_uring, limits), 4 cores, 5 listen,
-6 log, 70 fault of the program."
+6 log, 7 another process has the pid file, 8 pid file, 9 user, 10 work_dir, 70 fault of the program.
+With daemon on they are those of whoever starts it, once it listens or cannot."
 )]
 pub struct Cli {
     /// Configuration file (TOML; conf/srs-shard.toml has every key)
@@ -77,6 +104,14 @@ pub struct Cli {
     /// No file: the defaults, a default vhost, and SRS's environment variables
     #[arg(short = 'e', long, conflicts_with = "config")]
     pub env: bool,
+
+    /// RTMP on this port, whatever `listen` says; in the foreground, without pid file, with the log on the console
+    #[arg(short = 'p', value_name = "PORT")]
+    pub rtmp_port: Option<u16>,
+
+    /// HTTP on this port, whatever `http_server` says; for the rest as -p
+    #[arg(short = 'x', value_name = "PORT")]
+    pub http_port: Option<u16>,
 
     /// Number of executors, one per core [default: the cores that affinity and cgroup quota allow]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_CORES as i64))]
@@ -212,6 +247,19 @@ impl Cli {
     /// What is put over it: the environment's variables, and over these the flags.
     pub fn overrides(&self, environment: impl IntoIterator<Item = (String, String)>) -> Overrides {
         let mut overrides = Overrides::of_environment(environment);
+        if let Some(port) = self.rtmp_port {
+            overrides.say("listen", &port.to_string(), "-p");
+        }
+        if let Some(port) = self.http_port {
+            overrides.say("http_server.enabled", "on", "-x");
+            overrides.say("http_server.listen", &port.to_string(), "-x");
+        }
+        if self.rtmp_port.or(self.http_port).is_some() {
+            let by = if self.rtmp_port.is_some() { "-p" } else { "-x" };
+            overrides.say("daemon", "off", by);
+            overrides.say("pid", "auto", by);
+            overrides.say("srs_log_tank", "console", by);
+        }
         if let Some(cores) = self.cores {
             overrides.say("cores", &cores.to_string(), "--cores");
         }
@@ -293,6 +341,12 @@ mod tests {
         let config = config_of(&["--cores", "8", "--no-pin", "--log-level", "warn"], &[]);
         assert_eq!((config.cores, config.pin, config.demo), (Some(8), false, true));
         assert_eq!(config.srs_log_level, LogLevel::Warn);
+        let config = config_of(
+            &["-p", "1936", "-x8081"],
+            &[("SRS_DAEMON", "on"), ("SRS_PID", "x"), ("SRS_LISTEN", "1")],
+        );
+        assert_eq!((config.listen[0].port(), config.http_server.listen[0].port()), (1936, 8081));
+        assert!(!config.daemon && config.http_server.enabled && config.pid_file(false).is_none());
         let config = config_of(&["--no-demo"], &[]);
         assert_eq!((config.cores, config.pin, config.demo), (None, true, false));
         let variables = [("SRS_CORES", "3"), ("SRS_PIN", "off"), ("SRS_LISTEN", "1936")];
@@ -322,6 +376,16 @@ mod tests {
             let error =
                 Cli::try_parse_from([&["srs-shard", "sign"], args].concat()).expect_err("bad arguments");
             assert_eq!(error.exit_code(), Exit::Usage as i32, "{args:?}");
+        }
+    }
+
+    #[test]
+    fn help_has_every_exit_code() {
+        let help = Cli::command().render_help().to_string().replace('\n', " ");
+        let codes = help.split("Exit codes: ").nth(1).expect("the codes");
+        for exit in Exit::ALL {
+            let code = format!("{} ", exit as u8);
+            assert!(codes.split(", ").any(|said| said.starts_with(&code)), "{exit:?} in {codes}");
         }
     }
 

@@ -1,12 +1,10 @@
 //! The `srs-shard` command: reads the command line and hands over.
 
 use clap::Parser;
-use shards::master::Signals;
+use shards::daemon::{self, Side, Word};
 use srs_shard::cli::{Cli, Command, Exit};
-use srs_shard::config::schema::LogTank;
-use srs_shard::logging::{LogHandle, Sink};
 use srs_shard::server::process::unix_time;
-use srs_shard::server::reload::{InForce, log_settings};
+use srs_shard::server::reload::{InForce, LoadError};
 use srs_shard::server::sign::signed_url;
 use srs_shard::server::start;
 use std::process::ExitCode;
@@ -65,35 +63,55 @@ fn main() -> ExitCode {
         }
         None => {}
     }
-    let warnings = overrides.warnings();
+    let mut warnings = overrides.warnings();
     let (config, keys, in_force) = match InForce::load(&cli, overrides) {
         Ok(loaded) => loaded,
-        Err(errors) => {
-            eprintln!("{errors}");
-            return Exit::Config.into();
-        }
-    };
-    // Before any thread: one that does not block them would be ended by them.
-    let signals = match Signals::block() {
-        Ok(signals) => signals,
         Err(error) => {
             eprintln!("{error}");
-            return Exit::Internal.into();
+            return match error {
+                LoadError::Config(_) => Exit::Config.into(),
+                LoadError::WorkDir { .. } => Exit::WorkDir.into(),
+            };
         }
     };
-    let sink = match config.srs_log_tank {
-        LogTank::Console => Sink::Console,
-        LogTank::File => Sink::File(config.srs_log_file.clone()),
-    };
-    let log = match LogHandle::install(log_settings(&config), sink) {
-        Ok(log) => log,
-        Err(error) => {
-            eprintln!("{error}");
-            return Exit::Log.into();
+    let mut starting = None;
+    if config.daemon && std::process::id() == 1 {
+        warnings.push("daemon: the first process of a container stays in the foreground".to_owned());
+    } else if config.daemon {
+        match daemon::detach() {
+            Ok(Side::Daemon(side)) => starting = Some(side),
+            Ok(Side::Starter(word)) => return starter_ends(word),
+            Err(error) => {
+                eprintln!("cannot become a daemon: {error}");
+                return Exit::Internal.into();
+            }
         }
-    };
-    warnings.iter().for_each(|warning| log::warn!("{warning}"));
-    let exit = start::serve(config, &keys, in_force, &signals, &log);
-    log.flush();
-    exit.into()
+    }
+    match start::serve(config, &keys, in_force, &warnings, &mut starting) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            match starting {
+                Some(starting) => starting.failed(failure.exit as u8, &failure.to_string()),
+                None if failure.told => {}
+                None => eprintln!("{failure}"),
+            }
+            failure.exit.into()
+        }
+    }
+}
+
+/// Who was started ends as the daemon says.
+#[allow(clippy::print_stderr)] // a command answers on its terminal
+fn starter_ends(word: Word) -> ExitCode {
+    match word {
+        Word::Up => Exit::Success.into(),
+        Word::Failed { code, why } => {
+            eprintln!("{why}");
+            ExitCode::from(code)
+        }
+        Word::Gone => {
+            eprintln!("the daemon ended before it listened");
+            Exit::Internal.into()
+        }
+    }
 }

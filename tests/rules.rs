@@ -1,6 +1,7 @@
 //! Goal: the rules that keep this code base in one piece hold, and a breach is named by file and line.
 //! Method: the files of the repository are read as text; the configurations are loaded as the server loads them.
 
+use srs_shard::cli::Exit;
 use srs_shard::config::{self, Overrides};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -307,6 +308,16 @@ fn nothing_is_left_to_be_done_later() {
         );
     }
     assert_none("no stubs", &breaches);
+}
+
+#[test]
+fn the_readme_has_every_exit_code() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("README.md");
+    let table = readme.lines().skip_while(|line| !line.starts_with("| Exit code |")).skip(2);
+    let rows = table.take_while(|line| line.starts_with('|'));
+    let told = rows.flat_map(|row| row.split('|').nth(1).unwrap_or_default().split(','));
+    let told: Vec<u8> = told.map(|code| code.trim().parse().expect("a code")).collect();
+    assert_eq!(told, Exit::ALL.map(|exit| exit as u8));
 }
 
 /// `srs_log_levels` knows every module that logs, and none that is not there.

@@ -22,6 +22,8 @@ pub enum Control {
     Stop,
     /// Accept no more, let clients finish until [`Control::Stop`].
     Drain,
+    /// Close the clients that are left, and live on until [`Control::Stop`].
+    Cut,
     /// Read the configuration again.
     Reload,
 }
@@ -234,8 +236,10 @@ impl Running {
 /// A signal the server acts on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// SIGINT, SIGTERM: stop fast.
+    /// SIGINT: stop fast.
     Stop,
+    /// SIGTERM: the same, or drain.
+    Terminate,
     /// SIGQUIT: drain.
     Drain,
     /// SIGHUP: reload.
@@ -248,7 +252,7 @@ pub enum Signal {
 
 const SIGNALS: [(libc::c_int, Signal); 6] = [
     (libc::SIGINT, Signal::Stop),
-    (libc::SIGTERM, Signal::Stop),
+    (libc::SIGTERM, Signal::Terminate),
     (libc::SIGQUIT, Signal::Drain),
     (libc::SIGHUP, Signal::Reload),
     (libc::SIGUSR1, Signal::Reopen),

@@ -5,7 +5,7 @@
 
 use super::load::{Notes, schema_keys};
 use super::mount::{Binding, Mount};
-use super::schema::{Auth, Config, DEFAULT_VHOST, Vhost};
+use super::schema::{Auth, Config, DEFAULT_VHOST, LogTank, Vhost};
 use super::units::{MemoryLimit, quoted, show_size};
 use crate::access::Verb;
 use crate::access::auth::Way;
@@ -137,7 +137,6 @@ const SRS_ONLY: &[&str] = &[
     "bandcheck",
     "circuit_breaker",
     "cluster",
-    "daemon",
     "dash",
     "disable_daemon_for_docker",
     "drop_if_not_match",
@@ -147,11 +146,8 @@ const SRS_ONLY: &[&str] = &[
     "exporter",
     "ff_log_dir",
     "ff_log_level",
-    "force_grace_quit",
     "forward",
     "gop_cache_max_frames",
-    "grace_final_wait",
-    "grace_start_wait",
     "hds",
     "hls",
     "http_static",
@@ -168,7 +164,6 @@ const SRS_ONLY: &[&str] = &[
     "on_hls",
     "on_hls_notify",
     "parse_sps",
-    "pid",
     "pithy_print_ms",
     "query_latest_version",
     "rtc",
@@ -182,7 +177,6 @@ const SRS_ONLY: &[&str] = &[
     "threads",
     "transcode",
     "try_annexb_first",
-    "work_dir",
 ];
 
 /// What to say about an unknown key of a table whose keys are `known`.
@@ -218,6 +212,13 @@ pub(super) fn rules(config: &Config, notes: &mut Notes) {
     vhosts_differ(config, notes);
     mounts_differ(config, notes);
     what_is_asked_for_can_be_shown(config, notes);
+    if config.daemon && config.srs_log_tank == Some(LogTank::Console) {
+        let text = "a daemon has no console: \"file\", or \"auto\", which is that for a daemon";
+        notes.conflict(&["srs_log_tank", "daemon"], text.to_owned());
+    }
+    if config.group.is_some() && config.user.is_none() {
+        notes.conflict(&["group", "user"], "user must say whose group it is".to_owned());
+    }
     for (name, vhost) in config.vhosts.iter() {
         if let MemoryLimit::Bytes(limit) = config.feed_memory
             && vhost.play.feed_max_bytes > limit

@@ -250,8 +250,8 @@ impl Importer<'_> {
 
     fn toml(&self) -> String {
         let mut toml = format!(
-            "# From {}, by srs-shard {}. A key that is not here has its default: SRS's, but for max_connections,\n\
-             # srs_log_tank and play.mw_latency. conf/srs-shard.toml has them all.\n",
+            "# From {}, by srs-shard {}. A key that is not here has its default: SRS's, but for daemon,\n\
+             # max_connections and play.mw_latency. conf/srs-shard.toml has them all.\n",
             comment(self.file),
             crate::VERSION
         );

@@ -130,6 +130,11 @@ fn is_vhost(table: &str) -> bool {
 impl Config {
     /// What only a restart changes stays as it is.
     pub fn keep_until_restart(&mut self, old: &Config) {
+        self.daemon = old.daemon;
+        self.pid.clone_from(&old.pid);
+        self.work_dir.clone_from(&old.work_dir);
+        self.user.clone_from(&old.user);
+        self.group.clone_from(&old.group);
         self.cores = old.cores;
         self.pin = old.pin;
         self.demo = old.demo;
@@ -198,8 +203,12 @@ mod tests {
 
     #[test]
     fn what_needs_a_restart_is_kept() {
-        let old =
-            Config::parse("x", "cores = 2\npin = false\ndemo = true\nsrs_log_tank = \"file\"").expect("good");
+        let old = Config::parse(
+            "x",
+            "cores = 2\npin = false\ndemo = true\nsrs_log_tank = \"file\"\nwork_dir = \"/\"\n\
+                 daemon = true\npid = \"x\"\nuser = \"a\"\ngroup = \"b\"\nsrs_log_file = \"y\"",
+        )
+        .expect("good");
         let mut new = Config::parse("x", "listen = 1936").expect("good");
         new.keep_until_restart(&old);
         let listen = new.listen.clone();

@@ -14,8 +14,8 @@ mod vhost;
 use super::load::{Reader, Section};
 use super::log_level::{LogLevel, ModuleLevel, module_level};
 use super::units::{
-    ListenAddr, MemoryLimit, any_number_of, integer, listen_addr, memory_limit, one_or_more, or_auto, path,
-    secret, switch, text, word,
+    ListenAddr, MemoryLimit, any_number_of, integer, listen_addr, memory_limit, millis, one_or_more, or_auto,
+    path, secret, switch, text, word,
 };
 use super::vhosts::Vhosts;
 use crate::access::secret::Secret;
@@ -75,6 +75,19 @@ const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
+/// SIGQUIT's waits are at most this long.
+const MAX_GRACE_WAIT: Duration = HOUR;
+/// The longest `grace_max`: a week.
+const MAX_GRACE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// What users and groups may be called, in words.
+const ACCOUNT_NAMES: &str = "a name of 1 to 32 printable ASCII bytes without '/' or ':', or a number";
+
+fn is_account_name(name: &str) -> bool {
+    let printable = name.bytes().all(|b| b.is_ascii_graphic() && b != b'/' && b != b':');
+    (1..=32).contains(&name.len()) && printable
+}
+
 /// What vhosts may be called, in words.
 const VHOST_NAMES: &str = "a name of 1 to 255 printable bytes without '/' or '?'";
 
@@ -102,8 +115,33 @@ pub struct Config {
     /// RTMP chunks that we send, in bytes, 128 to 65536. Default 60000. Larger ones cost players memory,
     /// smaller ones headers. Reload: next client.
     pub chunk_size: u32,
-    /// Where the log goes: `"console"` (standard error, the default) or `"file"`. Reload: restart.
-    pub srs_log_tank: LogTank,
+    /// Whether it goes into the background; whoever started it returns when it listens, or with what is wrong.
+    /// Default false (SRS: true). A container's first process stays in the foreground. Reload: restart.
+    pub daemon: bool,
+    /// The file with the process's number, which it holds locked. Default `"auto"` (`None`): `./objs/srs.pid` for
+    /// a daemon, else none. Reload: restart.
+    pub pid: Option<PathBuf>,
+    /// Where relative paths begin, but that of the configuration. Default `./`: where it was started.
+    /// Reload: restart.
+    pub work_dir: PathBuf,
+    /// Whom it becomes once it listens, by name or number. Default `"auto"` (`None`): who started it.
+    /// Reload: restart.
+    pub user: Option<String>,
+    /// The user's group. Default `"auto"` (`None`): the one that belongs to the user. Reload: restart.
+    pub group: Option<String>,
+    /// How long SIGQUIT lets clients come, so that others learn to send them elsewhere. Default 2300 ms.
+    /// Reload: at once.
+    pub grace_start_wait: Duration,
+    /// How long clients may take to leave after that. Default `"auto"` (`None`): as long as they like.
+    /// Reload: at once.
+    pub grace_max: Option<Duration>,
+    /// How long it lives on when the last client has left. Default 3200 ms. Reload: at once.
+    pub grace_final_wait: Duration,
+    /// Whether SIGTERM is what SIGQUIT is. Default false. Reload: at once.
+    pub force_grace_quit: bool,
+    /// Where the log goes: `"console"` (standard error) or `"file"`. Default `"auto"` (`None`): into the file for a
+    /// daemon, else to the console. Reload: restart.
+    pub srs_log_tank: Option<LogTank>,
     /// What is logged, in SRS's words. Default `"trace"`, which is one line per session and event;
     /// `RUST_LOG` overrides it. Reload: at once.
     pub srs_log_level: LogLevel,
@@ -162,7 +200,26 @@ impl Section for Config {
             ),
             accept_rate: r.key("accept_rate", AtOnce, or_auto(integer(1..=1_000_000)), None),
             chunk_size: r.key("chunk_size", NextClient, integer(CHUNK_SIZES), DEFAULT_CHUNK_SIZE),
-            srs_log_tank: r.key("srs_log_tank", Restart, word(Tank::WORDS), Tank::Console),
+            daemon: r.key("daemon", Restart, switch(), false),
+            pid: r.key("pid", Restart, or_auto(path()), None),
+            work_dir: r.key("work_dir", Restart, path(), "./".into()),
+            user: r.key("user", Restart, or_auto(text(ACCOUNT_NAMES, is_account_name)), None),
+            group: r.key("group", Restart, or_auto(text(ACCOUNT_NAMES, is_account_name)), None),
+            grace_start_wait: r.key(
+                "grace_start_wait",
+                AtOnce,
+                millis(ZERO..=MAX_GRACE_WAIT),
+                Duration::from_millis(2300),
+            ),
+            grace_max: r.key("grace_max", AtOnce, or_auto(millis(ZERO..=MAX_GRACE)), None),
+            grace_final_wait: r.key(
+                "grace_final_wait",
+                AtOnce,
+                millis(ZERO..=MAX_GRACE_WAIT),
+                Duration::from_millis(3200),
+            ),
+            force_grace_quit: r.key("force_grace_quit", AtOnce, switch(), false),
+            srs_log_tank: r.key("srs_log_tank", Restart, or_auto(word(Tank::WORDS)), None),
             srs_log_level: r.key("srs_log_level", AtOnce, word(Level::WORDS), Level::Trace),
             srs_log_level_v2: r.key("srs_log_level_v2", AtOnce, or_auto(word(Level::WORDS_V2)), None),
             srs_log_levels: r.key("srs_log_levels", AtOnce, any_number_of(module_level()), Vec::new()),
@@ -332,9 +389,19 @@ impl Config {
         self.http_api.enabled && self.http_server.enabled && api.any(|at| http().any(|other| other == at))
     }
 
+    /// Where the log goes, in the background or not.
+    pub fn log_tank(&self, daemon: bool) -> LogTank {
+        self.srs_log_tank.unwrap_or(if daemon { LogTank::File } else { LogTank::Console })
+    }
+
     /// What is logged, in whichever words it was said.
     pub fn log_level(&self) -> LogLevel {
         self.srs_log_level_v2.unwrap_or(self.srs_log_level)
+    }
+
+    /// The pid file, if there is one.
+    pub fn pid_file(&self, daemon: bool) -> Option<PathBuf> {
+        self.pid.clone().or_else(|| daemon.then(|| "./objs/srs.pid".into()))
     }
 
     /// The size of the RTMP chunks that we send to a vhost's clients, in bytes.
@@ -365,5 +432,18 @@ mod tests {
         assert_eq!(config.chunk_size_of(&Vhost { chunk_size: Some(4096), ..vhost }), 4096);
         let mounts = HttpRemux::default().mount;
         assert_eq!(mounts, [Mount::parse("[vhost]/[app]/[stream].flv").expect("a good template")]);
+    }
+
+    #[test]
+    fn a_daemon_logs_into_a_file_and_has_a_pid_file() {
+        let config = Config::default();
+        assert!(!config.daemon);
+        assert_eq!((config.log_tank(false), config.log_tank(true)), (LogTank::Console, LogTank::File));
+        assert_eq!((config.pid_file(false), config.pid_file(true)), (None, Some("./objs/srs.pid".into())));
+        let said = Config::parse("x", "pid = \"/run/x.pid\"\nsrs_log_tank = \"console\"").expect("good");
+        assert_eq!(
+            (said.log_tank(true), said.pid_file(false)),
+            (LogTank::Console, Some("/run/x.pid".into()))
+        );
     }
 }

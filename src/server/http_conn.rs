@@ -151,15 +151,21 @@ impl HttpConn<'_> {
         }
     }
 
+    /// A server on its way out waits for the end of each connection: this is the last answer of this one then.
+    fn exchange(&self, request: &Request, crossdomain: bool) -> Exchange {
+        let exchange = Exchange::of(request, crossdomain);
+        Exchange { keep_alive: exchange.keep_alive && !self.shard.is_draining(), ..exchange }
+    }
+
     /// Answers a request.
     async fn answer(&mut self, request: &Request) -> Answered {
         let plan = self.shard.plan();
         let config = &plan.config;
         if self.api_port || (plan.shares_http_port && is_api_path(&request.path)) {
-            let exchange = Exchange::of(request, config.http_api.crossdomain);
+            let exchange = self.exchange(request, config.http_api.crossdomain);
             return self.answer_api(request, exchange).await.into();
         }
-        let exchange = Exchange::of(request, config.http_server.crossdomain);
+        let exchange = self.exchange(request, config.http_server.crossdomain);
         let keep_alive = match route_media(request, config, &plan.mounts) {
             MediaRoute::Api => self.answer_api(request, exchange).await,
             _ if request.method == Method::Options && config.http_server.crossdomain => {
@@ -517,6 +523,7 @@ pub(super) fn with_context<R>(process: &Process, plan: &Plan, f: impl FnOnce(&Ap
         auth: &plan.config.http_api.auth,
         config_version: plan.version,
         hooks: process.desk.counters(),
+        is_draining: process.is_draining(),
         log_lines_dropped: process.log_drops.count(),
         vhosts: &plan.vhost_infos,
         process: &process.about,

@@ -3,7 +3,10 @@
 //!
 //! | module | one idea |
 //! |---|---|
-//! | [`start`] | configuration → ports, plan, running shards; signals until the end |
+//! | [`start`] | configuration → pid file, ports, user, log, running shards |
+//! | [`preside`] | the master while they run: signals, reloads, the way out |
+//! | [`drain`] | SIGQUIT: how clients are left |
+//! | [`notify`] | a word to the service manager |
 //! | [`plan`] | what a configuration means, worked out once for all shards |
 //! | [`process`] | what all shards share |
 //! | [`reload`] | the configuration read again, and put in force on every shard |
@@ -27,12 +30,15 @@ pub mod api_refusals;
 pub mod census;
 pub mod conn;
 pub mod demo;
+pub mod drain;
 pub mod heartbeat;
 pub mod hooks;
 pub mod http_conn;
 pub mod key_urls;
 pub mod messages;
+pub mod notify;
 pub mod plan;
+pub mod preside;
 pub mod process;
 pub mod reload;
 pub mod rtmp_conn;

@@ -13,7 +13,7 @@ use crate::stats::reason::CloseReason;
 use crate::stats::system::Report;
 use crate::web::api::{ProcessInfo, ReloadOutcome};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -61,6 +61,7 @@ pub struct Process {
     /// Lines that the log has lost.
     pub log_drops: Drops,
     reloads: Mutex<Vec<ReloadRequest>>,
+    draining: AtomicBool,
     connections: AtomicU64,
     per_ip: Census<IpAddr>,
     /// Publishers and players of each vhost.
@@ -100,6 +101,7 @@ impl Process {
             ports: RwLock::default(),
             log_drops,
             reloads: Mutex::default(),
+            draining: AtomicBool::new(false),
             connections: AtomicU64::new(0),
             per_ip: Census::default(),
             per_vhost: Census::default(),
@@ -114,6 +116,16 @@ impl Process {
     /// Puts another in force, for those who ask from now on.
     pub fn set_plan(&self, plan: Arc<Plan>) {
         *self.plan.write().unwrap_or_else(PoisonError::into_inner) = plan;
+    }
+
+    /// It is on its way out.
+    pub fn set_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is on its way out.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
     }
 
     /// Asks the master for a reload and waits for what comes of it. Blocks the thread.

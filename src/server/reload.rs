@@ -10,7 +10,9 @@ use crate::logging::{Levels, LogHandle, Settings};
 use crate::web::api::ids::{ClientId, IdStyle};
 use shards::listen::ListenError;
 use shards::{Control, Port, Running};
+use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 /// Why a configuration did not take the place of the one in force.
@@ -23,8 +25,29 @@ pub enum ReloadError {
     #[error("the server is draining")]
     Draining,
     /// A port that it adds cannot be listened on.
+    #[error("{error}{}", .user.as_ref().map_or_else(String::new, |user| format!("; the server has become {user}: a restart listens there")))]
+    Listen {
+        /// Which, and why.
+        error: ListenError,
+        /// Whom the server has become, if that may be the reason.
+        user: Option<String>,
+    },
+}
+
+/// Why there is no configuration to start with.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// It has faults.
     #[error(transparent)]
-    Listen(#[from] ListenError),
+    Config(#[from] ConfigErrors),
+    /// Its `work_dir` is no folder for us.
+    #[error("work_dir {}: cannot be entered: {source}", .dir.display())]
+    WorkDir {
+        /// The folder.
+        dir: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
 }
 
 /// How a configuration wants the log.
@@ -46,15 +69,29 @@ pub struct InForce {
     values: Values,
     /// What was asked for, and where that is.
     open: Vec<(Port, SocketAddr)>,
+    /// Whom the server has become since it bound its first ports.
+    user: Option<String>,
 }
 
 impl InForce {
-    /// Reads what the command line and the environment say, and the files with keys that this names.
-    pub fn load(cli: &Cli, overrides: Overrides) -> Result<(Config, Keys, InForce), ConfigErrors> {
+    /// Reads what the command line and the environment say, goes to `work_dir`, and reads the files with keys that are
+    /// named. The configuration is found again where it was.
+    pub fn load(cli: &Cli, overrides: Overrides) -> Result<(Config, Keys, InForce), LoadError> {
         let source = cli.source()?;
         let (config, values) = source.load(&overrides)?;
+        let mut cli = cli.clone();
+        if config.work_dir != Path::new("./") {
+            let failed = |source| LoadError::WorkDir { dir: config.work_dir.clone(), source };
+            cli.config = cli.config.map(std::path::absolute).transpose().map_err(failed)?;
+            std::env::set_current_dir(&config.work_dir).map_err(failed)?;
+        }
         let keys = source.keys(&config, &values)?;
-        Ok((config, keys, InForce { cli: cli.clone(), overrides, values, open: Vec::new() }))
+        Ok((config, keys, InForce { cli, overrides, values, open: Vec::new(), user: None }))
+    }
+
+    /// The server is another user from here on.
+    pub fn is_served_by(&mut self, user: String) {
+        self.user = Some(user);
     }
 
     /// The server listens now: on `at` for what `asked` says, in the same order.
@@ -76,7 +113,10 @@ impl InForce {
         let changes = self.values.changes(&values);
         config.keep_until_restart(&before.config);
         values.keep_until_restart(&self.values);
-        self.relisten(process, running, &ports(&config))?;
+        self.relisten(process, running, &ports(&config)).map_err(|error| {
+            let is_refused = error.source.kind() == io::ErrorKind::PermissionDenied;
+            ReloadError::Listen { user: self.user.clone().filter(|_| is_refused), error }
+        })?;
         log.set(log_settings(&config));
         let keys = process.key_urls.complete(&keys, &config);
         process.set_plan(Arc::new(Plan::new(config, &keys, process.nofile, before.version + 1)));

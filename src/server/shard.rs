@@ -81,6 +81,8 @@ pub struct Shard {
     /// Files that are there and cannot be opened.
     unreadable: Throttle,
     listeners: RefCell<Vec<(&'static str, Listener)>>,
+    /// Nobody is let in any more.
+    draining: Cell<bool>,
     stop: Signal,
 }
 
@@ -122,6 +124,7 @@ impl Shard {
             api_refusals: ApiRefusals::default(),
             unreadable: Throttle::new(),
             listeners: RefCell::default(),
+            draining: Cell::new(false),
             stop: Signal::default(),
             ctx,
         }
@@ -444,7 +447,19 @@ impl Shard {
     }
 
     fn drain(self: &Rc<Self>) {
+        self.draining.set(true);
         self.stop_listening(self.listeners.take());
+    }
+
+    /// Whether a connection that is idle keeps the server from its end.
+    pub fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    fn cut(&self) {
+        for conn in self.conns.borrow().values() {
+            conn.kick(CloseReason::ServerStopping);
+        }
     }
 }
 
@@ -549,6 +564,7 @@ impl Service for ShardService {
         match control {
             Control::Stop => self.stop.raise(),
             Control::Drain => self.drain(),
+            Control::Cut => self.cut(),
             Control::Reload => self.reload(),
         }
     }
@@ -564,9 +580,7 @@ impl Service for ShardService {
             shard.ctx.spawn(Class::Media, "the demo stream", demo::publish(Rc::clone(&shard)));
         }
         shard.stop.raised().await;
-        for conn in shard.conns.borrow().values() {
-            conn.kick(CloseReason::ServerStopping);
-        }
+        shard.cut();
         // Their tasks end by themselves and write their lines; whoever does not get to it is cut.
         for _ in 0..STOP_TURNS {
             if shard.conns.borrow().is_empty() {

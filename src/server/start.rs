@@ -1,74 +1,128 @@
-//! From a configuration to running shards, and the master's life after that: signals until the end.
+//! From a configuration to running shards: what takes root first, then the user that serves, then threads.
 
 use super::key_urls::KeyUrls;
+use super::notify::{READY, notify};
+use super::preside::preside;
 use super::process::Process;
-use super::reload::{InForce, ReloadError};
+use super::reload::{InForce, log_settings};
 use super::shard::{API, HTTP, RTMP, Shard, ShardService};
 use crate::cli::Exit;
 use crate::config::mount::Mount;
-use crate::config::schema::{DEFAULT_VHOST, MAX_CORES};
+use crate::config::schema::{DEFAULT_VHOST, LogTank, MAX_CORES};
 use crate::config::units::ListenAddr;
-use crate::config::{Change, Config, Keys};
+use crate::config::{Config, Keys};
 use crate::hooks::desk::Desk;
-use crate::logging::LogHandle;
+use crate::logging::{LogHandle, Sink};
 use crate::outbound::Outbound;
-use crate::stats::system::{ProcTexts, Sample};
-use crate::web::api::ReloadOutcome;
-use shards::master::{Signal, Signals};
-use shards::{Control, Cores, Ended, Pin, Port, Running, StartError, placement, preflight};
+use shards::account::Account;
+use shards::daemon::Starting;
+use shards::master::{self, Signals};
+use shards::pidfile::{PidFile, PidFileError};
+use shards::preflight::Limits;
+use shards::{Cores, Ended, Pin, Plan, Port, StartError, placement, preflight};
+use std::fmt;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const _: () = assert!(MAX_CORES == placement::MAX_SHARDS as u32);
-
-/// The machine is sampled so often, for `/api/v1/summaries`.
-const SYSTEM_SAMPLE: Duration = Duration::from_secs(3);
-/// Memory that is free goes back to the system so often.
-const GIVE_BACK: Duration = Duration::from_secs(60);
-/// How often the master looks at its clock while it waits for signals.
-const MASTER_TURN: Duration = Duration::from_millis(500);
-/// While draining, clients may take so long before they are cut (SRS waits for ever; a second signal ends it).
-const DRAIN_LIMIT: Duration = Duration::from_secs(3600);
 
 /// At the end events may take so long to be told.
 const HOOKS_LIMIT: Duration = Duration::from_secs(2);
 
-/// Runs a server until a signal ends it; `keys` and `in_force` are what `config` came with.
-/// The signals must have been blocked before the log's thread was started.
-pub fn serve(config: Config, keys: &Keys, mut in_force: InForce, signals: &Signals, log: &LogHandle) -> Exit {
-    let limits = match preflight::preflight() {
-        Ok(limits) => limits,
-        Err(missing) => {
-            missing.iter().for_each(|what| log::error!("{what}"));
-            return Exit::Preflight;
-        }
-    };
+/// Why the server did not start.
+#[derive(Debug)]
+pub struct Failure {
+    /// In a number.
+    pub exit: Exit,
+    /// In words, a line each.
+    pub why: Vec<String>,
+    /// Whether the terminal has them already, from the log.
+    pub told: bool,
+}
+
+impl Failure {
+    /// With one line.
+    pub fn new(exit: Exit, why: impl fmt::Display) -> Failure {
+        Failure { exit, why: vec![why.to_string()], told: false }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why.join("\n"))
+    }
+}
+
+/// Runs a server until a signal ends it; `keys` and `in_force` are what `config` came with, `warnings` what there is to say of
+/// that. A daemon tells its starter when it listens. There must be no thread but this.
+pub fn serve(
+    config: Config,
+    keys: &Keys,
+    mut in_force: InForce,
+    warnings: &[String],
+    starting: &mut Option<Starting>,
+) -> Result<Exit, Failure> {
+    // Before any thread: one that does not block them would be ended by them.
+    let signals = Signals::block().map_err(|error| Failure::new(Exit::Internal, error))?;
+    let is_daemon = starting.is_some();
+    let find = |user: &String| Account::find(user, config.group.as_deref());
+    let account = config.user.as_ref().map(find).transpose();
+    let account = account.map_err(|error| Failure::new(Exit::User, error))?;
+    let _pid_file = take_pid_file(&config, is_daemon, account.as_ref())?;
     let cores = config.cores.map_or(Cores::All, |n| Cores::Count(u16::try_from(n).unwrap_or(u16::MAX)));
     let pin = if config.pin { Pin::Yes } else { Pin::No };
-    let plan = match placement::plan(cores, pin) {
-        Ok(plan) => plan,
-        Err(error) => {
-            log::error!("{error}");
-            return Exit::Cores;
-        }
-    };
-    config.warnings().iter().for_each(|warning| log::warn!("{warning}"));
+    let plan = placement::plan(cores, pin).map_err(|error| Failure::new(Exit::Cores, error))?;
     let ports = ports(&config);
-    let outbound = match Outbound::start(config.http_client.ca_file.as_deref()) {
-        Ok(outbound) => outbound,
-        Err(error) => {
-            log::error!("{error}");
-            return Exit::Internal;
+    let sockets = master::bind(&plan, &ports).map_err(|error| Failure::new(Exit::Listen, error))?;
+    // Its folder may be root's to make; the file itself is made by whoever will have to open it anew.
+    let sink = match config.log_tank(is_daemon) {
+        LogTank::Console => Sink::Console,
+        LogTank::File => {
+            make_folder_of(&config.srs_log_file, account.as_ref())
+                .map_err(|error| Failure::new(Exit::Log, error))?;
+            Sink::File(config.srs_log_file.clone())
         }
     };
-    let desk = match Desk::open(&outbound, config.hooks.spool.as_deref(), config.hooks.backlog) {
-        Ok(desk) => desk,
-        Err(error) => {
-            log::error!("{error}");
-            return Exit::Internal;
-        }
-    };
+    if let Some(account) = &account {
+        account.become_for_good().map_err(|error| Failure::new(Exit::User, error))?;
+        in_force.is_served_by(account.to_string());
+    }
+    // As that user: the ring is another's to make than root's.
+    let limits = preflight::preflight().map_err(|missing| Failure {
+        exit: Exit::Preflight,
+        why: missing.iter().map(ToString::to_string).collect(),
+        told: false,
+    })?;
+    let to_console = sink == Sink::Console;
+    let log =
+        LogHandle::install(log_settings(&config), sink).map_err(|error| Failure::new(Exit::Log, error))?;
+    warnings.iter().chain(&config.warnings()).for_each(|warning| log::warn!("{warning}"));
+    let exit = run((config, keys), &mut in_force, &signals, &log, &plan, (&ports, sockets), limits, starting);
+    exit.map_err(|failure| {
+        failure.why.iter().for_each(|line| log::error!("{line}"));
+        Failure { told: to_console, ..failure }
+    })
+}
+
+/// The part that has a log.
+#[allow(clippy::too_many_arguments)] // what the start has brought together
+fn run(
+    (config, keys): (Config, &Keys),
+    in_force: &mut InForce,
+    signals: &Signals,
+    log: &LogHandle,
+    plan: &Plan,
+    (ports, sockets): (&[Port], master::Sockets),
+    limits: Limits,
+    starting: &mut Option<Starting>,
+) -> Result<Exit, Failure> {
+    let internal = |why: &dyn fmt::Display| Failure::new(Exit::Internal, why);
+    let outbound =
+        Outbound::start(config.http_client.ca_file.as_deref()).map_err(|error| internal(&error))?;
+    let desk = Desk::open(&outbound, config.hooks.spool.as_deref(), config.hooks.backlog);
+    let desk = desk.map_err(|error| internal(&error))?;
     let process = Arc::new(Process::new(
         config,
         keys,
@@ -79,24 +133,53 @@ pub fn serve(config: Config, keys: &Keys, mut in_force: InForce, signals: &Signa
         log.drops(),
     ));
     let shared = Arc::clone(&process);
-    let started =
-        shards::run(&plan, &ports, move |ctx| ShardService(Rc::new(Shard::new(ctx, Arc::clone(&shared)))));
-    let running = match started {
-        Ok(running) => running,
-        Err(error) => {
-            log::error!("{error}");
-            return if matches!(error, StartError::Listen(_)) { Exit::Listen } else { Exit::Internal };
-        }
-    };
-    in_force.listens(&ports, running.ports());
+    let make = move |ctx| ShardService(Rc::new(Shard::new(ctx, Arc::clone(&shared))));
+    let running = master::start(plan, sockets, make).map_err(|error| {
+        let exit = if matches!(error, StartError::Listen(_)) { Exit::Listen } else { Exit::Internal };
+        Failure::new(exit, error)
+    })?;
+    in_force.listens(ports, running.ports());
     *process.ports.write().unwrap_or_else(PoisonError::into_inner) = running.ports().to_vec();
     announce(&process, plan.shards());
-    preside(&process, &running, &mut in_force, signals, log);
+    if let Some(starting) = starting.take()
+        && let Err(error) = starting.up()
+    {
+        log::warn!("the terminal cannot be left: {error}");
+    }
+    notify(READY);
+    preside(&process, &running, in_force, signals, log);
     let lost = running.join().into_iter().filter(|(_, ended)| *ended == Ended::Panicked).count();
     finish_hooks(&process);
     outbound.close();
     log::info!("stopped");
-    if lost == 0 { Exit::Success } else { Exit::Internal }
+    Ok(if lost == 0 { Exit::Success } else { Exit::Internal })
+}
+
+fn take_pid_file(
+    config: &Config,
+    is_daemon: bool,
+    account: Option<&Account>,
+) -> Result<Option<PidFile>, Failure> {
+    let Some(path) = config.pid_file(is_daemon) else { return Ok(None) };
+    make_folder_of(&path, account).map_err(|error| Failure::new(Exit::PidFile, error))?;
+    let taken = PidFile::take(&path).map_err(|error| {
+        let exit = if matches!(error, PidFileError::Held { .. }) { Exit::Running } else { Exit::PidFile };
+        Failure::new(exit, error)
+    });
+    taken.map(Some)
+}
+
+/// Makes the folder of a file, if there is none, for the user that will serve.
+fn make_folder_of(file: &Path, account: Option<&Account>) -> Result<(), String> {
+    let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists())
+    else {
+        return Ok(());
+    };
+    let made = std::fs::create_dir_all(folder).and_then(|()| {
+        let Some((uid, gid)) = account.map(Account::ids) else { return Ok(()) };
+        std::os::unix::fs::lchown(folder, Some(uid), Some(gid))
+    });
+    made.map_err(|error| format!("folder {}: cannot be made: {error}", folder.display()))
 }
 
 /// What the last clients' end brought is told, so far as that does not hold up the end.
@@ -140,6 +223,7 @@ fn announce(process: &Process, shards: u16) {
     let ports = process.ports.read().unwrap_or_else(PoisonError::into_inner).clone();
     let all: Vec<String> = ports.iter().map(|(name, at)| format!("{name} {at}")).collect();
     log::info!("{} on {shards} shard(s): {}", crate::SIGNATURE, all.join(", "));
+    log::info!("process {}, in {}", process.about.pid, process.about.cwd);
     let port = |name| ports.iter().find(|(n, _)| *n == name).map(|(_, at)| at.port());
     let plan = process.plan();
     let (most, media_mib) = (plan.max_connections, plan.feed_memory_bytes >> 20);
@@ -171,72 +255,6 @@ fn demo_urls(config: &Config, rtmp: u16, http: Option<u16>) -> Vec<String> {
         .into_iter()
         .flat_map(|port| mounts.clone().map(move |mount| format!("http://localhost:{port}{}", path(mount))));
     [format!("rtmp://localhost:{rtmp}/{app}/{stream}")].into_iter().chain(over_http).collect()
-}
-
-/// Acts on signals until the shards are told to stop.
-fn preside(process: &Process, running: &Running, in_force: &mut InForce, signals: &Signals, log: &LogHandle) {
-    let mut sampled: Option<Instant> = None;
-    let mut drained_at: Option<Instant> = None;
-    let mut given_back = Instant::now();
-    loop {
-        if given_back.elapsed() >= GIVE_BACK {
-            given_back = Instant::now();
-            shards::memory::give_back();
-            log::debug!("free memory given back in {:?}", given_back.elapsed());
-        }
-        if sampled.is_none_or(|at| at.elapsed() >= SYSTEM_SAMPLE) {
-            sampled = Some(Instant::now());
-            let sample = Sample::parse(&ProcTexts::read(), super::process::unix_time().as_millis() as u64);
-            process.system.write().unwrap_or_else(PoisonError::into_inner).push(sample);
-        }
-        let mut again = || in_force.reload(process, running, log);
-        match signals.wait(MASTER_TURN) {
-            Some(Signal::Stop) => break,
-            Some(Signal::Drain) if drained_at.is_none() => {
-                log::info!("draining: {} connections may finish", process.connections());
-                drained_at = Some(Instant::now());
-                running.broadcast(Control::Drain);
-            }
-            Some(Signal::Drain) => break,
-            Some(Signal::Reopen) => {
-                log.reopen();
-                log::info!("SIGUSR1: the log is opened anew");
-            }
-            Some(Signal::Reload) => _ = reload(process, drained_at.is_none().then(&mut again)),
-            Some(Signal::Woken) | None => {}
-        }
-        let asked = process.asked_reloads();
-        if !asked.is_empty() {
-            let outcome = reload(process, drained_at.is_none().then(&mut again));
-            asked.into_iter().for_each(|asked| asked.answer(outcome.clone()));
-        }
-        let done = drained_at.is_some_and(|at| process.connections() == 0 || at.elapsed() > DRAIN_LIMIT);
-        if done || running.any_ended() {
-            break;
-        }
-    }
-    log::info!("stopping");
-    running.broadcast(Control::Stop);
-}
-
-/// Says in the log what came of a reload; None: there is none while the server drains.
-fn reload(process: &Process, reloaded: Option<Result<Vec<Change>, ReloadError>>) -> ReloadOutcome {
-    match reloaded.unwrap_or(Err(ReloadError::Draining)) {
-        Ok(changes) => {
-            let plan = process.plan();
-            changes.iter().for_each(|change| log::info!("reload: {change}"));
-            log::info!("reload: version {} is in force, {} changes", plan.version, changes.len());
-            plan.config.warnings().iter().for_each(|warning| log::warn!("{warning}"));
-            ReloadOutcome::Applied { version: plan.version, changes }
-        }
-        Err(error) => {
-            let version = process.plan().version;
-            let errors: Vec<String> = error.to_string().lines().map(str::to_owned).collect();
-            errors.iter().for_each(|line| log::error!("reload: {line}"));
-            log::error!("reload: version {version} stays in force");
-            ReloadOutcome::Refused { version, errors }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ fn the_second_encoder_is_refused() {
 #[test]
 fn refused_encoders_leave_nothing_behind() {
     let clip = Recipe::usual(3).clip();
-    let mut server = Server::with_shards(3);
+    let mut server = Setup::new(3).top("grace_start_wait = 0\ngrace_final_wait = 0").start();
     let first = publish_with(DEBIAN_FFMPEG, &["-stream_loop", "-1"], &clip.path, &server.rtmp("busy"));
     server.wait_published("busy");
     let before = server.descriptors();

@@ -8,6 +8,8 @@ mod support;
 mod api;
 mod api_auth;
 mod credentials;
+mod daemon;
+mod drain;
 mod duplicates;
 mod gstreamer;
 mod heartbeat;

@@ -36,6 +36,12 @@ fn what_both_have_comes_over() {
         max_connections 1000;
         srs_log_tank console;
         srs_log_level_v2 info;
+        daemon off;
+        pid ./objs/srs.pid;
+        work_dir ./;
+        grace_start_wait 2300;
+        grace_final_wait 3200;
+        force_grace_quit on;
         utc_time on;
         chunk_size 4096;
         http_api { enabled on; listen 1985; }
@@ -54,7 +60,9 @@ fn what_both_have_comes_over() {
     assert_eq!(config.listen.iter().map(|at| at.port()).collect::<Vec<_>>(), [1935, 19350]);
     assert_eq!((config.max_connections, config.chunk_size), (Some(1000), 4096));
     assert!(config.http_api.enabled && config.http_server.enabled);
-    assert!(config.utc_time && config.srs_log_level_v2.is_some());
+    assert!(!config.daemon && config.force_grace_quit && config.utc_time);
+    assert_eq!(config.pid_file(false), Some("./objs/srs.pid".into()));
+    assert_eq!(config.grace_final_wait, Duration::from_millis(3200));
     assert_eq!(config.http_server.dir.to_str(), Some("./objs/nginx/my html"));
     let vhost = &config.vhosts[crate::config::schema::DEFAULT_VHOST];
     assert!(vhost.tcp_nodelay && !vhost.play.gop_cache && vhost.http_remux.enabled);
@@ -67,13 +75,13 @@ fn what_both_have_comes_over() {
 
 #[test]
 fn what_only_srs_has_is_a_comment_where_it_stood() {
-    let text = "daemon off;\nvhost a.b {\n  play { mix_correct on; gop_cache on; }\n  transcode live {\n engine \
+    let text = "asprocess off;\nvhost a.b {\n  play { mix_correct on; gop_cache on; }\n  transcode live {\n engine \
                 'a b' { vcodec copy; }\n }\n  whatever 1 2;\n}\n";
     assert_eq!(
         lines(text),
         [
             "# srs.conf:1: left out, this version does not act on it:",
-            "#     daemon off;",
+            "#     asprocess off;",
             "[vhost.\"a.b\"]",
             "# srs.conf:4: left out, this version does not act on it:",
             "#     transcode live {",

@@ -173,8 +173,8 @@ fn a_key_in_the_wrong_table_is_told_its_place() {
 #[test]
 fn a_directive_of_srs_that_is_not_here_is_called_that() {
     assert_eq!(
-        errors("daemon = false"),
-        ["x.toml:1:1: daemon: no such key: an SRS directive that this version does not act on; \
+        errors("asprocess = false"),
+        ["x.toml:1:1: asprocess: no such key: an SRS directive that this version does not act on; \
              remove it"]
     );
 }

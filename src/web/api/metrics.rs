@@ -15,6 +15,8 @@ use std::sync::atomic::Ordering::Relaxed;
 pub(super) fn render(context: &ApiContext<'_>, shards: &[ShardSnapshot], unanswered: &[u16]) -> String {
     let mut out = Exposition::default();
     srs_families(&mut out, context, shards);
+    out.family("srs_draining", Kind::Gauge, "Whether the server is on its way out: send it no more clients.")
+        .sample(&[], u64::from(context.is_draining));
     out.family("srs_log_lines_dropped_total", Kind::Counter, "Lines that could not be written to the log.")
         .sample(&[], context.log_lines_dropped);
     let mut up: Vec<(u16, u64)> = shards.iter().map(|s| (s.shard, 1)).collect();

@@ -72,6 +72,8 @@ pub struct ApiContext<'a> {
     pub config_version: u64,
     /// What hooks have done so far.
     pub hooks: &'a Counters,
+    /// Whether the server is on its way out.
+    pub is_draining: bool,
     /// Lines that the log has lost.
     pub log_lines_dropped: u64,
     /// Configured vhosts.

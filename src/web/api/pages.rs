@@ -220,6 +220,7 @@ fn summary(context: &ApiContext<'_>, shards: &[ShardSnapshot]) -> Object {
         .with("cpu_percent", system.process_cpu())
         .with("srs_uptime", context.now_ms.saturating_sub(process.started_ms) / 1000)
         .with("config_version", context.config_version)
+        .with("draining", context.is_draining)
         .with("log_lines_dropped", context.log_lines_dropped);
     let [load_1m, load_5m, load_15m] = now.load;
     let machine = Object::new()

@@ -81,6 +81,7 @@ impl Fixture {
             auth: &self.auth,
             config_version: 4,
             hooks: &self.hooks,
+            is_draining: false,
             log_lines_dropped: 7,
             vhosts: &self.vhosts,
             process: &self.process,
@@ -435,7 +436,7 @@ fn summaries_add_the_shards_to_the_machine() {
         "{\"code\":0,\"server\":\"vid-7-3\",\"data\":{\"ok\":true,\"now_ms\":61500,\
          \"self\":{\"version\":\"3.0.170\",\"pid\":7,\"ppid\":1,\"argv\":\"./srs-shard -c \\\"x\\\"\",\"cwd\":\"/srv\",\
          \"mem_kbyte\":0,\"mem_percent\":0.10,\"cpu_percent\":0.25,\"srs_uptime\":60,\"config_version\":4,\
-         \"log_lines_dropped\":7},\
+         \"draining\":false,\"log_lines_dropped\":7},\
          \"system\":{\"cpu_percent\":0.50,\"disk_read_KBps\":0,\"disk_write_KBps\":0,\"disk_busy_percent\":0.00,\
          \"mem_ram_kbyte\":1000,\"mem_ram_percent\":0.75,\"mem_swap_kbyte\":0,\"mem_swap_percent\":0.00,\
          \"cpus\":0,\"cpus_online\":0,\"uptime\":9.50,\"ilde_time\":3.00,\"load_1m\":0.50,\"load_5m\":0.25,\"load_15m\":1.00,\
