@@ -5,6 +5,7 @@ use super::answer::{self, Answer};
 use super::desk::{Counters, Errand, HookCounters, Telling, count};
 use super::notice::Notice;
 use super::spool::{Owed, Record, Spool};
+use crate::logging;
 use crate::outbound::{self, MAX_ANSWER_BYTES};
 use reqwest::Client;
 use std::sync::Arc;
@@ -82,7 +83,8 @@ impl Asking {
             && was_heard
             && let (Some(telling), Some(back)) = (question.unpublish, back.upgrade())
         {
-            let _ = back.send(Errand::Tell(Box::new((notice, telling)))).await;
+            let of = logging::Client::current();
+            let _ = back.send(Errand::Tell(Box::new((notice, telling)), of)).await;
         }
     }
 

@@ -6,7 +6,7 @@ use super::backlog::{Backlog, Call, Event, Outcome};
 use super::decision::{Asking, Question, Reply, post};
 use super::notice::Notice;
 use super::spool::{Ledger, Owed, Record, Spool, SpoolError};
-use crate::logging::Throttle;
+use crate::logging::{self, Throttle};
 use crate::outbound::{self, Outbound};
 use reqwest::Client;
 use std::collections::HashMap;
@@ -36,8 +36,8 @@ pub struct Telling {
 }
 
 pub(super) enum Errand {
-    Ask(Box<Question>, Reply),
-    Tell(Box<(Notice, Telling)>),
+    Ask(Box<Question>, Reply, logging::Client),
+    Tell(Box<(Notice, Telling)>, logging::Client),
     Finish(oneshot::Sender<usize>, Instant),
 }
 
@@ -87,7 +87,7 @@ impl std::fmt::Debug for Errand {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Errand::Ask(..) => "Ask",
-            Errand::Tell(_) => "Tell",
+            Errand::Tell(..) => "Tell",
             Errand::Finish(..) => "Finish",
         })
     }
@@ -111,6 +111,7 @@ impl Desk {
             counters: Arc::clone(&counters),
             waiting: HashMap::new(),
             asked: HashMap::new(),
+            told_of: HashMap::new(),
             deliveries: JoinSet::new(),
             back: errands.downgrade(),
             told_lost: Throttle::new(),
@@ -124,7 +125,7 @@ impl Desk {
     /// Asks a backend. `reply` gets the verdict when it is there, at the deadline at the latest; not at all if the desk
     /// has too much to do, then this is false.
     pub fn ask(&self, question: Question, reply: Reply) -> bool {
-        self.errands.try_send(Errand::Ask(Box::new(question), reply)).is_ok()
+        self.errands.try_send(Errand::Ask(Box::new(question), reply, logging::Client::current())).is_ok()
     }
 
     /// Tells a backend what happened.
@@ -133,7 +134,8 @@ impl Desk {
         if telling.urls.is_empty() && notice.publish.is_none() {
             return;
         }
-        if self.errands.try_send(Errand::Tell(Box::new((notice, telling)))).is_err() {
+        let of = logging::Client::current();
+        if self.errands.try_send(Errand::Tell(Box::new((notice, telling)), of)).is_err() {
             count(&self.counters.lost);
             let told = self.lost.lock().unwrap_or_else(PoisonError::into_inner).admit(Instant::now());
             if let Some(repeats) = told {
@@ -187,6 +189,8 @@ struct Clerk {
     waiting: HashMap<u64, Vec<oneshot::Sender<()>>>,
     /// Of each URL: how many more decisions it may be asked.
     asked: HashMap<String, Arc<Semaphore>>,
+    /// On whose behalf events are told: the log's lines have its id. Of the last run's nobody knows.
+    told_of: HashMap<u64, logging::Client>,
     deliveries: JoinSet<(Call, Outcome)>,
     /// For decisions that nobody waits for any more: weak, for the desk closes with the last shard.
     back: mpsc::WeakSender<Errand>,
@@ -211,14 +215,14 @@ impl Clerk {
             let next = [due, finish_at].into_iter().flatten().min();
             tokio::select! {
                 errand = queue.recv() => match errand {
-                    Some(Errand::Ask(question, reply)) => self.ask(*question, reply),
-                    Some(Errand::Tell(event)) => self.tell(event.0, &event.1),
+                    Some(Errand::Ask(question, reply, of)) => of.scope(|| self.ask(*question, reply)),
+                    Some(Errand::Tell(event, of)) => of.scope(|| self.tell(event.0, &event.1)),
                     Some(Errand::Finish(done, at)) => finishing = Some((done, at)),
                     None => return,
                 },
                 Some(done) = self.deliveries.join_next() => {
                     if let Ok((call, outcome)) = done {
-                        self.delivered(&call, outcome);
+                        self.of(call.delivery.0).scope(|| self.delivered(&call, outcome));
                     }
                 }
                 () = sleep_until(next), if next.is_some() => {}
@@ -279,7 +283,14 @@ impl Clerk {
         if let Err(full) = self.backlog.push(event) {
             self.lose(number, &full.to_string());
             self.write(Record::Done(number));
+        } else if logging::Client::current() != logging::Client::NOBODY {
+            self.told_of.insert(number, logging::Client::current());
         }
+    }
+
+    /// On whose behalf an event is told.
+    fn of(&self, number: u64) -> logging::Client {
+        self.told_of.get(&number).copied().unwrap_or(logging::Client::NOBODY)
     }
 
     fn lose(&self, number: u64, why: &str) {
@@ -298,7 +309,8 @@ impl Clerk {
     fn deliver(&mut self) {
         while let Some(call) = self.backlog.next(self.clock.now_ms()) {
             let (client, counters) = (self.client.clone(), Arc::clone(&self.counters));
-            self.deliveries.spawn(async move {
+            let of = self.of(call.delivery.0);
+            self.deliveries.spawn(of.follow(async move {
                 let limit = Duration::from_millis(call.timeout_ms);
                 let counters = counters.of(call.hook);
                 let outcome = match post(&client, &call.url, call.body.clone(), limit, counters).await {
@@ -335,7 +347,7 @@ impl Clerk {
                     }
                 };
                 (call, outcome)
-            });
+            }));
         }
     }
 
@@ -358,7 +370,7 @@ impl Clerk {
 
     fn expire(&mut self) {
         for number in self.backlog.expire(self.clock.now_ms()) {
-            self.lose(number, "given up after retry_for");
+            self.of(number).scope(|| self.lose(number, "given up after retry_for"));
             self.is_told(number);
         }
         self.asked.retain(|_, semaphore| Arc::strong_count(semaphore) > 1);
@@ -367,6 +379,7 @@ impl Clerk {
     /// Nobody need wait for it any more.
     fn is_told(&mut self, number: u64) {
         self.write(Record::Done(number));
+        self.told_of.remove(&number);
         self.waiting.remove(&number).into_iter().flatten().for_each(|waiting| _ = waiting.send(()));
     }
 
@@ -395,7 +408,7 @@ impl Clerk {
             back: self.back.clone(),
             question,
         };
-        tokio::spawn(asking.decide(reply));
+        tokio::spawn(logging::Client::current().follow(asking.decide(reply)));
     }
 
     fn semaphore(&mut self, url: &str) -> Arc<Semaphore> {

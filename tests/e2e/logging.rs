@@ -88,6 +88,25 @@ fn every_line_has_srs_s_shape_and_an_id_finds_the_whole_story() {
     assert!(last.starts_with(&format!("[{}:", hour.trim())), "{last} is not of the hour {hour}");
 }
 
+#[test]
+fn what_a_backend_is_told_of_a_client_is_in_its_story() {
+    let clip = Recipe::usual(1).clip();
+    // Nobody listens there.
+    let hooks =
+        "[vhost.__defaultVhost__.http_hooks]\nenabled = true\non_unpublish = \"http://127.0.0.1:1/gone\"\n";
+    let server = Setup::new(2).tables(hooks).start();
+    let encoder = publish_with(DEBIAN_FFMPEG, &["-stream_loop", "-1"], &clip.path, &server.rtmp("told"));
+    server.wait_published("told");
+    let id = server.clients_of("told")[0].id.to_string();
+    encoder.signal("INT");
+    encoder.ended();
+    wait_for("the hook's line", || {
+        let told =
+            |line: &String| line.starts_with("hooks: http://127.0.0.1:1/gone cannot be told on_unpublish");
+        story(&server, &id).iter().any(told).then_some(())
+    });
+}
+
 /// Connects so often, and says from where.
 fn connections(server: &Server, count: usize) -> Vec<String> {
     let connect = |_| {
