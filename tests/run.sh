@@ -44,7 +44,7 @@ missing_packages() {
     for need in "${ELEMENTS[@]}"; do
         gst-inspect-1.0 --exists "${need%%:*}" 2>/dev/null || echo "${need#*:}"
     done
-    python3 -c 'import imageio_ffmpeg' 2>/dev/null || python3 -c 'import ensurepip' 2>/dev/null || echo python3-venv
+    has_python_packages || python3 -c 'import ensurepip' 2>/dev/null || echo python3-venv
 }
 
 as_root() {
@@ -83,17 +83,24 @@ check_rust() {
         die "rustfmt or clippy is missing: rustup component add rustfmt clippy"
 }
 
-# Debian 12's ffmpeg 5.1 knows no HEVC in RTMP; the Python package imageio-ffmpeg holds a current binary.
-# Tests find it as `python3 -c 'import imageio_ffmpeg'` does, or by FFMPEG_NEW.
-current_ffmpeg() {
+# Debian 12's ffmpeg 5.1 knows no HEVC in RTMP; imageio-ffmpeg holds a current binary. schemathesis asks the API what its
+# OpenAPI document permits. Tests find them by FFMPEG_NEW and SCHEMATHESIS, or as python3 and the shell do.
+PYTHON_PACKAGES=(imageio-ffmpeg schemathesis==4.32.5)
+
+has_python_packages() {
+    python3 -c 'import imageio_ffmpeg' 2>/dev/null && command -v schemathesis >/dev/null
+}
+
+python_packages() {
     local venv=$PWD/target/test-venv
-    if ! python3 -c 'import imageio_ffmpeg' 2>/dev/null; then
+    if ! has_python_packages; then
         [ -x "$venv/bin/pip" ] || python3 -m venv --clear "$venv"
         PATH="$venv/bin:$PATH"
-        python3 -c 'import imageio_ffmpeg' 2>/dev/null || pip install --quiet --disable-pip-version-check imageio-ffmpeg
+        has_python_packages || pip install --quiet --disable-pip-version-check "${PYTHON_PACKAGES[@]}"
     fi
     FFMPEG_NEW=$(python3 -c 'import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())')
-    export PATH FFMPEG_NEW
+    SCHEMATHESIS=$(command -v schemathesis)
+    export PATH FFMPEG_NEW SCHEMATHESIS
 }
 
 FAILED=()
@@ -110,7 +117,7 @@ step() {
 
 install_packages
 check_rust
-current_ffmpeg
+python_packages
 echo "Rust $(rustc --version | cut -d' ' -f2), ffmpeg $(ffmpeg -version | sed -n '1s/^ffmpeg version \([^ ]*\).*/\1/p')," \
     "current ffmpeg $("$FFMPEG_NEW" -version | sed -n '1s/^ffmpeg version \([^ ]*\).*/\1/p')," \
     "Linux $(uname -r), $(nproc) cores"

@@ -8,6 +8,7 @@ mod texts;
 
 use crate::access::secret::Secret;
 pub(super) use access::{rule, secret, stream_key};
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
@@ -108,6 +109,15 @@ impl ListenAddr {
         match self {
             Self::Port(port) => port,
             Self::Addr(addr) => addr.port(),
+        }
+    }
+}
+
+impl fmt::Display for ListenAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port(port) => port.fmt(f),
+            Self::Addr(addr) => addr.fmt(f),
         }
     }
 }
@@ -515,8 +525,8 @@ impl Unit for Listen {
 
     fn show(&self, value: &ListenAddr) -> String {
         match value {
-            ListenAddr::Port(port) => port.to_string(),
-            ListenAddr::Addr(addr) => quoted(&addr.to_string()),
+            ListenAddr::Port(_) => value.to_string(),
+            ListenAddr::Addr(_) => quoted(&value.to_string()),
         }
     }
 

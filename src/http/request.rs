@@ -24,7 +24,7 @@ const MAX_TRAILER_BYTES: usize = 4 * 1024;
 /// What to send to a client that waits for leave to send its body ([`Request::expects_continue`]).
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// The method of a request. Others are answered with 501.
+/// The method of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum Method {
@@ -35,10 +35,12 @@ pub enum Method {
     Delete,
     Options,
     Patch,
+    /// None of these, so nothing here takes it: 405.
+    Other,
 }
 
 impl Method {
-    /// Reads a method; they are case-sensitive (RFC 9110 §9.1).
+    /// Reads the name of a method that we know; they are case-sensitive (RFC 9110 §9.1).
     pub fn parse(text: &str) -> Option<Self> {
         Some(match text {
             "GET" => Method::Get,
@@ -62,6 +64,7 @@ impl Method {
             Method::Delete => "DELETE",
             Method::Options => "OPTIONS",
             Method::Patch => "PATCH",
+            Method::Other => "OTHER",
         }
     }
 }
@@ -177,7 +180,7 @@ pub enum Error {
     BodyTooLarge { limit_bytes: u64 },
     #[error("request: HTTP version is not 1.0 or 1.1")]
     Version,
-    #[error("request: method or transfer coding is not implemented")]
+    #[error("request: CONNECT or a transfer coding that is not implemented")]
     NotImplemented,
 }
 
@@ -419,7 +422,11 @@ fn parse_head(bytes: &[u8]) -> Result<Request, Error> {
     if target.len() > MAX_TARGET_BYTES {
         return Err(Error::TargetTooLong);
     }
-    let method = Method::parse(head.method.unwrap_or_default()).ok_or(Error::NotImplemented)?;
+    let method = match head.method.unwrap_or_default() {
+        // Its target is no path (RFC 9112 §3.2.3), and what follows its head is no request.
+        "CONNECT" => return Err(Error::NotImplemented),
+        name => Method::parse(name).unwrap_or(Method::Other),
+    };
     let version = if head.version == Some(0) { Version::Http10 } else { Version::Http11 };
     let headers: Headers =
         head.headers.iter().map(|h| (h.name, String::from_utf8_lossy(h.value).into_owned())).collect();

@@ -5,7 +5,7 @@ use super::hooks;
 use super::messages::Msg;
 use super::plan::{Asking, Plan, VhostPlan};
 use super::process::{Process, unix_time};
-use super::shard::Shard;
+use super::shard::{API, HTTP, RTMP, Shard};
 use crate::access::Verb;
 use crate::hooks::Hook;
 use crate::hooks::notice::Client;
@@ -226,12 +226,17 @@ impl HttpConn<'_> {
     }
 
     async fn is_published(&self, live: &LiveRequest) -> bool {
-        let key = post::key(&live.vhost, &live.app, &live.stream);
+        self.is_live(&live.vhost, &live.app, &live.stream).await.unwrap_or(false)
+    }
+
+    /// Whether a stream is published; its owner, if that does not say in time.
+    async fn is_live(&self, vhost: &str, app: &str, stream: &str) -> Result<bool, ShardId> {
+        let key = post::key(vhost, app, stream);
         if self.shard.hub.borrow().is_live_here(&key) {
-            return true;
+            return Ok(true);
         }
         let owner = self.shard.ctx.owner_of(&key);
-        self.shard.ctx.ask(owner, |reply| Msg::IsLive(key, reply), ASK_LIMIT).await.unwrap_or(false)
+        self.shard.ctx.ask(owner, |reply| Msg::IsLive(key, reply), ASK_LIMIT).await.map_err(|_| owner)
     }
 
     /// Makes the client a viewer of a live stream.
@@ -436,6 +441,19 @@ impl HttpConn<'_> {
                 self.shard.api_refusals.tell(self.conn.tcp().peer(), request, refused);
                 response
             }
+            ApiCall::File(path) => {
+                let file = files::file_at(&plan.config.http_server.dir, &path);
+                if let Some(file) = file
+                    && let Some(kept) = self.answer_file(request, &file, exchange).await
+                {
+                    return kept;
+                }
+                Response::text(404)
+            }
+            ApiCall::Locate(asked) => {
+                let is_live = self.is_live(&asked.vhost, &asked.app, &asked.stream).await;
+                api::located(&asked, is_live.map_err(|silent| silent.0))
+            }
             ApiCall::Snapshot(query) => self.ask(query).await,
             ApiCall::Reload(reload) => {
                 let process = Arc::clone(process);
@@ -511,6 +529,11 @@ impl HttpConn<'_> {
 /// Gives `f` what the API knows without asking.
 pub(super) fn with_context<R>(process: &Process, plan: &Plan, f: impl FnOnce(&ApiContext<'_>) -> R) -> R {
     let system = process.system.read().unwrap_or_else(PoisonError::into_inner);
+    let ports = process.ports.read().unwrap_or_else(PoisonError::into_inner).clone();
+    // The API may have its port of the HTTP server.
+    let at = |names: &[&str]| {
+        names.iter().find_map(|of| ports.iter().find(|(name, _)| name == of)).map(|(_, at)| *at)
+    };
     f(&ApiContext {
         server_id: &process.server_id,
         service_id: &process.service_id,
@@ -525,6 +548,9 @@ pub(super) fn with_context<R>(process: &Process, plan: &Plan, f: impl FnOnce(&Ap
         hooks: process.desk.counters(),
         is_draining: process.is_draining(),
         log_lines_dropped: process.log_drops.count(),
+        config: &plan.config,
+        rtmp_at: at(&[RTMP]),
+        api_at: at(&[API, HTTP]),
         vhosts: &plan.vhost_infos,
         process: &process.about,
         system: &system,

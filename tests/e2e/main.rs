@@ -7,6 +7,8 @@ mod support;
 
 mod api;
 mod api_auth;
+mod api_fuzzed;
+mod api_members;
 mod credentials;
 mod daemon;
 mod drain;

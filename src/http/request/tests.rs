@@ -195,7 +195,6 @@ fn refusals_carry_their_status() {
         (head(&format!("X: {}\r\n", "y".repeat(MAX_HEAD_BYTES))), 431),
         (head("Transfer-Encoding: gzip, chunked\r\n"), 501),
         (head("Transfer-Encoding: chunked, identity\r\n"), 501),
-        ("BREW / HTTP/1.1\r\nHost: h\r\n\r\n".into(), 501),
         ("CONNECT h:80 HTTP/1.1\r\nHost: h\r\n\r\n".into(), 501),
         ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into(), 505),
     ] {
@@ -203,6 +202,18 @@ fn refusals_carry_their_status() {
         assert_eq!(error.status(), status, "{:?}: {error}", input.get(..80).unwrap_or(&input));
         let bytes: Vec<&[u8]> = input.as_bytes().chunks(1).collect();
         assert_eq!(events(&bytes).1, Some(error), "byte by byte: {input:?}");
+    }
+}
+
+#[test]
+fn a_method_that_we_do_not_know_is_another() {
+    for name in ["BREW", "TRACE", "get"] {
+        let mut parser = Parser::default();
+        parser.feed(format!("{name} /a HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes());
+        match parser.poll() {
+            Ok(Some(Event::Request(request))) => assert_eq!(request.method, Method::Other, "{name}"),
+            other => panic!("{name}: {other:?}"),
+        }
     }
 }
 

@@ -1,16 +1,18 @@
 //! The HTTP API, as SRS's: `/api/v1/…` and `/metrics`. Decisions only.
 //!
 //! [`route`] answers at once what needs no streams, else says what to ask the shards for: a [`Query`] for
-//! [`finish`], a [`Kick`] for [`kicked`], or a [`Reload`] for [`reloaded`]. Answers carry HTTP 200 and a `code`, as
-//! SRS's do; of SRS's API are left out so far: `raw`'s `query` and `update`, and `clusters`. Who may call stands in
-//! `permit`.
+//! [`finish`], a [`Locate`] for [`located`], a [`Kick`] for [`kicked`], or a [`Reload`] for [`reloaded`]. Answers carry
+//! HTTP 200 and a `code`, as SRS's do. [`openapi`] describes all of it; of SRS's API are left out so far: `raw`'s `query`
+//! and `update`. Who may call stands in `permit`.
 
+pub mod cluster;
 pub mod ids;
 pub mod json;
 pub(crate) mod merge;
 mod metrics;
 mod mux;
 mod objects;
+pub mod openapi;
 mod pages;
 mod permit;
 pub mod raw;
@@ -18,12 +20,14 @@ pub mod snapshot;
 
 pub use pages::heartbeat;
 
+use crate::config::Config;
 use crate::config::schema::ApiAuth;
 use crate::hooks::desk::Counters;
 use crate::http::request::{Method, Request};
 use crate::http::response::Response;
 use crate::stats::prometheus;
 use crate::stats::system::Report;
+pub use cluster::{Locate, located};
 use ids::{ClientId, IdStyle};
 use json::Object;
 use mux::{Found, Mux};
@@ -31,7 +35,7 @@ use permit::Does;
 pub use permit::Refused;
 pub use raw::{RawApi, Reload, ReloadOutcome, reloaded};
 use snapshot::{ShardSnapshot, Wanted, WantedClients};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::LazyLock;
 
 /// A JSONP callback's name is no longer than this.
@@ -68,6 +72,12 @@ pub struct ApiContext<'a> {
     pub raw_api: RawApi,
     /// `http_api.auth`.
     pub auth: &'a ApiAuth,
+    /// The configuration in force.
+    pub config: &'a Config,
+    /// Where RTMP is served, the first of its addresses, as bound.
+    pub rtmp_at: Option<SocketAddr>,
+    /// Where the API is, likewise.
+    pub api_at: Option<SocketAddr>,
     /// How many configurations were in force so far.
     pub config_version: u64,
     /// What hooks have done so far.
@@ -119,8 +129,12 @@ pub enum ApiCall {
     Answer(Response),
     /// Send this to who may not do what it asks for.
     Refuse(Refused, Response),
+    /// Send this file of `http_server.dir`, or 404.
+    File(String),
     /// Ask shards for [`Query::wanted`] and [`finish`].
     Snapshot(Query),
+    /// Ask the stream's owner whether it is published, and say [`located`].
+    Locate(Locate),
     /// Ask the client's shard to close it, and say [`kicked`].
     Kick(Kick),
     /// Read the configuration again, and say [`reloaded`].
@@ -131,9 +145,37 @@ pub enum ApiCall {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {
     what: What,
+    page: Page,
+    callback: Option<String>,
+}
+
+/// A part of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Page {
     start: usize,
     count: usize,
-    callback: Option<String>,
+}
+
+impl Page {
+    const ALL: Page = Page { start: 0, count: usize::MAX };
+
+    /// The page that a request names, if it does.
+    fn of(request: &Request) -> Option<Page> {
+        let number = |name| request.query.value(name).map(leading_number);
+        let (start, count) = (number("start"), number("count"));
+        let named = start.is_some() || count.is_some();
+        named.then(|| Page { start: start.unwrap_or(0), count: count.unwrap_or(0).max(MIN_COUNT) })
+    }
+}
+
+/// The number that a text begins with, as SRS reads them; 0 if it begins with none, or with a negative one.
+fn leading_number(text: &str) -> usize {
+    let text = text.trim_start();
+    let text = text.strip_prefix('+').unwrap_or(text);
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let digits = text.get(..end).unwrap_or_default();
+    // Only too many digits can fail.
+    if digits.is_empty() { 0 } else { digits.parse().unwrap_or(usize::MAX) }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,6 +227,10 @@ pub fn route(request: &Request, peer: IpAddr, context: &ApiContext<'_>) -> ApiCa
     if request.method == Method::Options {
         return ApiCall::Answer(if context.crossdomain { Response::empty(200) } else { Response::text(405) });
     }
+    // SRS lets any method do that it knows.
+    if request.method == Method::Other {
+        return ApiCall::Answer(Response::text(405));
+    }
     let (endpoint, rest) = match ENDPOINTS.find(&request.path) {
         Found::Handler(endpoint, rest) => (*endpoint, rest),
         Found::Redirect(path) => {
@@ -219,15 +265,26 @@ pub fn route(request: &Request, peer: IpAddr, context: &ApiContext<'_>) -> ApiCa
     }
     let answer = |object: Object| ApiCall::Answer(respond(&object, callback.as_deref()));
     let query = |what| {
-        let number = |name| request.query.value(name).and_then(|text| text.parse::<usize>().ok());
-        let (start, count) = (number("start").unwrap_or(0), number("count").unwrap_or(0).max(MIN_COUNT));
-        ApiCall::Snapshot(Query { what, start, count, callback: callback.clone() })
+        let page = match (Page::of(request), &what) {
+            (Some(page), _) => page,
+            // SRS 3 has no pages of streams, so whoever asks for none wants all.
+            (None, What::Streams) => Page::ALL,
+            (None, _) => Page { start: 0, count: MIN_COUNT },
+        };
+        ApiCall::Snapshot(Query { what, page, callback: callback.clone() })
     };
     match endpoint {
-        Endpoint::Page(page) => answer(page(context, request)),
+        Endpoint::About(page) => answer(page(context)),
+        Endpoint::Requests => answer(pages::test_request(context, request, method)),
+        Endpoint::OpenApi => ApiCall::Answer(respond_text(openapi::DOCUMENT.to_owned(), callback.as_deref())),
+        Endpoint::Clusters => cluster::call(request, context, callback.as_deref()),
         Endpoint::Raw => raw::call(request, context, callback.as_deref()),
+        Endpoint::Console if reads(method) => ApiCall::File(request.path.clone()),
+        Endpoint::Console => ApiCall::Answer(Response::text(405)),
         Endpoint::Errors => answer(Object::new().with("code", code::TEST)),
-        Endpoint::Redirects => ApiCall::Answer(Response::redirect(301, "/api/v1/tests/errors")),
+        Endpoint::Redirects => {
+            ApiCall::Answer(Response::redirect(301, request.query.after("/api/v1/tests/errors")))
+        }
         Endpoint::Summaries => query(What::Summaries),
         Endpoint::Metrics => query(What::Metrics),
         Endpoint::Vhosts | Endpoint::Streams if !reads(method) => ApiCall::Answer(Response::text(405)),
@@ -311,7 +368,8 @@ fn list<T>(
     object: impl FnMut(T) -> Object,
 ) -> Object {
     let total = all.len();
-    let page: Vec<Object> = all.into_iter().skip(query.start).take(query.count).map(object).collect();
+    let page: Vec<Object> =
+        all.into_iter().skip(query.page.start).take(query.page.count).map(object).collect();
     pages::envelope(context).with(name, page).with("total", total)
 }
 
@@ -328,12 +386,17 @@ pub fn kicked(kick: &Kick, context: &ApiContext<'_>, outcome: KickOutcome) -> Re
     }
 }
 
-type Page = fn(&ApiContext<'_>, &Request) -> Object;
+/// An answer that the context alone gives.
+type About = fn(&ApiContext<'_>) -> Object;
 
 #[derive(Clone, Copy, Debug)]
 enum Endpoint {
-    Page(Page),
+    About(About),
+    Requests,
+    OpenApi,
+    Clusters,
     Raw,
+    Console,
     Errors,
     Redirects,
     Summaries,
@@ -343,32 +406,39 @@ enum Endpoint {
     Metrics,
 }
 
-static ENDPOINTS: LazyLock<Mux<Endpoint>> = LazyLock::new(|| {
-    Mux::new([
-        ("/api/", Endpoint::Page(pages::api_index)),
-        ("/api/v1/", Endpoint::Page(pages::v1_index)),
-        ("/api/v1/versions", Endpoint::Page(pages::versions)),
-        ("/api/v1/summaries", Endpoint::Summaries),
-        ("/api/v1/rusages", Endpoint::Page(pages::rusages)),
-        ("/api/v1/self_proc_stats", Endpoint::Page(pages::self_proc_stats)),
-        ("/api/v1/system_proc_stats", Endpoint::Page(pages::system_proc_stats)),
-        ("/api/v1/meminfos", Endpoint::Page(pages::meminfos)),
-        ("/api/v1/authors", Endpoint::Page(pages::authors)),
-        ("/api/v1/features", Endpoint::Page(pages::features)),
-        ("/api/v1/vhosts/", Endpoint::Vhosts),
-        ("/api/v1/streams/", Endpoint::Streams),
-        ("/api/v1/clients/", Endpoint::Clients),
-        ("/api/v1/raw", Endpoint::Raw),
-        ("/api/v1/tests/requests", Endpoint::Page(pages::test_request)),
-        ("/api/v1/tests/errors", Endpoint::Errors),
-        ("/api/v1/tests/redirects", Endpoint::Redirects),
-        ("/metrics", Endpoint::Metrics),
-    ])
-});
+static ENDPOINTS: LazyLock<Mux<Endpoint>> = LazyLock::new(|| Mux::new(ROUTES));
+
+/// Every path of the API; [`openapi`] has the same.
+const ROUTES: [(&str, Endpoint); 21] = [
+    ("/api/", Endpoint::About(pages::api_index)),
+    ("/api/v1/", Endpoint::About(pages::v1_index)),
+    ("/api/v1/openapi.json", Endpoint::OpenApi),
+    ("/api/v1/versions", Endpoint::About(pages::versions)),
+    ("/api/v1/summaries", Endpoint::Summaries),
+    ("/api/v1/rusages", Endpoint::About(pages::rusages)),
+    ("/api/v1/self_proc_stats", Endpoint::About(pages::self_proc_stats)),
+    ("/api/v1/system_proc_stats", Endpoint::About(pages::system_proc_stats)),
+    ("/api/v1/meminfos", Endpoint::About(pages::meminfos)),
+    ("/api/v1/authors", Endpoint::About(pages::authors)),
+    ("/api/v1/features", Endpoint::About(pages::features)),
+    ("/api/v1/vhosts/", Endpoint::Vhosts),
+    ("/api/v1/streams/", Endpoint::Streams),
+    ("/api/v1/clients/", Endpoint::Clients),
+    ("/api/v1/raw", Endpoint::Raw),
+    ("/api/v1/clusters", Endpoint::Clusters),
+    ("/api/v1/tests/requests", Endpoint::Requests),
+    ("/api/v1/tests/errors", Endpoint::Errors),
+    ("/api/v1/tests/redirects", Endpoint::Redirects),
+    ("/metrics", Endpoint::Metrics),
+    ("/console/", Endpoint::Console),
+];
 
 /// JSON, or a call of the callback with it.
 fn respond(object: &Object, callback: Option<&str>) -> Response {
-    let text = object.to_text();
+    respond_text(object.to_text(), callback)
+}
+
+fn respond_text(text: String, callback: Option<&str>) -> Response {
     match callback {
         None => Response::new(200, "application/json", text),
         Some(name) => Response::new(200, "text/javascript", format!("{name}({text})"))

@@ -4,8 +4,9 @@ use super::ApiContext;
 use super::ids::IdStyle;
 use super::json::{Json, Object};
 use super::snapshot::ShardSnapshot;
-use crate::http::request::Request;
+use crate::http::request::{Method, Request};
 use crate::stats::system::SELF_STAT_FIELDS;
+use std::collections::BTreeMap;
 
 /// What every good answer begins with; SRS 4 and later say more.
 pub(super) fn envelope(context: &ApiContext<'_>) -> Object {
@@ -22,11 +23,11 @@ fn data(context: &ApiContext<'_>, data: Object) -> Object {
     envelope(context).with("data", data)
 }
 
-pub(super) fn api_index(context: &ApiContext<'_>, _: &Request) -> Object {
+pub(super) fn api_index(context: &ApiContext<'_>) -> Object {
     envelope(context).with("urls", Object::new().with("v1", "the api version 1.0"))
 }
 
-pub(super) fn v1_index(context: &ApiContext<'_>, _: &Request) -> Object {
+pub(super) fn v1_index(context: &ApiContext<'_>) -> Object {
     let urls = Object::new()
         .with("versions", "the version of SRS")
         .with("summaries", "the summary(pid, argv, pwd, cpu, mem) of SRS")
@@ -40,16 +41,19 @@ pub(super) fn v1_index(context: &ApiContext<'_>, _: &Request) -> Object {
         .with("vhosts", "manage all vhosts or specified vhost")
         .with("streams", "manage all streams or specified stream")
         .with("clients", "manage all clients or specified client, default query top 10 clients")
-        .with("raw", "raw api for srs, support CUID srs for instance the config");
+        .with("raw", "raw api for srs, support CUID srs for instance the config")
+        .with("clusters", "origin cluster server API")
+        .with("openapi.json", "this API as OpenAPI describes it");
     let tests = Object::new()
         .with("requests", "show the request info")
         .with("errors", "always return an error 100")
-        .with("redirects", "always redirect to /api/v1/tests/errors");
+        .with("redirects", "always redirect to /api/v1/test/errors")
+        .with("[vhost]", "http vhost for http://error.srs.com:1985/api/v1/tests/errors");
     envelope(context).with("urls", urls).with("tests", tests)
 }
 
 /// Tools look at the numbers to learn what the API can do, so these are SRS's.
-pub(super) fn versions(context: &ApiContext<'_>, _: &Request) -> Object {
+pub(super) fn versions(context: &ApiContext<'_>) -> Object {
     let (major, minor, revision) = crate::SRS_VERSION;
     let version = Object::new()
         .with("major", major)
@@ -60,7 +64,7 @@ pub(super) fn versions(context: &ApiContext<'_>, _: &Request) -> Object {
     data(context, version)
 }
 
-pub(super) fn authors(context: &ApiContext<'_>, _: &Request) -> Object {
+pub(super) fn authors(context: &ApiContext<'_>) -> Object {
     let authors = Object::new()
         .with("license", "The MIT License (MIT)")
         .with("contributors", "The srs-shard contributors; the API is SRS's, https://github.com/ossrs/srs");
@@ -86,7 +90,7 @@ const FEATURES: [(&str, bool); 15] = [
     ("mr", true),
 ];
 
-pub(super) fn features(context: &ApiContext<'_>, _: &Request) -> Object {
+pub(super) fn features(context: &ApiContext<'_>) -> Object {
     let features = FEATURES.iter().fold(Object::new(), |object, &(name, on)| object.with(name, on));
     let object = Object::new()
         // Members of SRS's answer: how its configure script was called, and when.
@@ -98,26 +102,35 @@ pub(super) fn features(context: &ApiContext<'_>, _: &Request) -> Object {
     data(context, object)
 }
 
-/// Headers that tell who may do what are not echoed: with CORS any page could read them.
-pub(super) fn test_request(context: &ApiContext<'_>, request: &Request) -> Object {
+/// The request as it came. SRS 3 means to show its headers, but then puts what it says of itself in their place, and
+/// tools know it so; the request's own are beside it. Those that tell who may do what are not echoed: with CORS any page
+/// could read them.
+pub(super) fn test_request(context: &ApiContext<'_>, request: &Request, method: Method) -> Object {
     let secret = |name: &str| {
         ["cookie", "authorization", "proxy-authorization"].iter().any(|s| name.eq_ignore_ascii_case(s))
     };
-    let headers = request
-        .headers
-        .iter()
-        .filter(|(name, _)| !secret(name))
-        .fold(Object::new(), |object, (name, value)| object.with(name.to_owned(), value));
-    let object = Object::new()
-        .with("uri", request.query.after(&request.path))
-        .with("path", request.path.as_str())
-        .with("METHOD", request.method.as_str())
-        .with("headers", headers)
+    let mut headers = BTreeMap::new();
+    for (name, _) in request.headers.iter().filter(|(name, _)| !secret(name)) {
+        // A name that comes twice means one list (RFC 9110 §5.3).
+        let all: Vec<&str> = request.headers.all(name).collect();
+        headers.insert(name.to_ascii_lowercase(), all.join(", "));
+    }
+    let headers = headers.into_iter().fold(Object::new(), |object, (name, value)| object.with(name, value));
+    let own = Object::new()
+        .with("sigature", "SRS")
+        .with("version", crate::srs_version())
+        .with("link", "https://github.com/ossrs/srs")
         .with("time", context.now_ms);
+    let object = Object::new()
+        .with("uri", format!("http://{}{}", request.host, request.path))
+        .with("path", request.path.as_str())
+        .with("METHOD", method.as_str())
+        .with("headers", own)
+        .with("request_headers", headers);
     data(context, object)
 }
 
-pub(super) fn rusages(context: &ApiContext<'_>, _: &Request) -> Object {
+pub(super) fn rusages(context: &ApiContext<'_>) -> Object {
     let now = &context.system.now;
     let u = &now.usage;
     let object = Object::new()
@@ -142,7 +155,7 @@ pub(super) fn rusages(context: &ApiContext<'_>, _: &Request) -> Object {
     data(context, object)
 }
 
-pub(super) fn self_proc_stats(context: &ApiContext<'_>, _: &Request) -> Object {
+pub(super) fn self_proc_stats(context: &ApiContext<'_>) -> Object {
     let system = context.system;
     let process = system.now.process.as_ref();
     let object = Object::new()
@@ -157,7 +170,7 @@ pub(super) fn self_proc_stats(context: &ApiContext<'_>, _: &Request) -> Object {
     data(context, object)
 }
 
-pub(super) fn system_proc_stats(context: &ApiContext<'_>, _: &Request) -> Object {
+pub(super) fn system_proc_stats(context: &ApiContext<'_>) -> Object {
     let system = context.system;
     let cpu = system.now.cpu.unwrap_or_default();
     let object = Object::new()
@@ -176,7 +189,7 @@ pub(super) fn system_proc_stats(context: &ApiContext<'_>, _: &Request) -> Object
     data(context, object)
 }
 
-pub(super) fn meminfos(context: &ApiContext<'_>, _: &Request) -> Object {
+pub(super) fn meminfos(context: &ApiContext<'_>) -> Object {
     let now = &context.system.now;
     let memory = now.memory.unwrap_or_default();
     let object = Object::new()
@@ -207,15 +220,15 @@ fn summary(context: &ApiContext<'_>, shards: &[ShardSnapshot]) -> Object {
     let memory = now.memory.unwrap_or_default();
     let sum = |value: fn(&ShardSnapshot) -> u64| shards.iter().map(value).sum::<u64>();
     let (disk_read, disk_write) = system.disk_kbytes_per_s();
-    let resident = now.process.as_ref().map_or(0, |p| p.resident_kbytes());
-    let resident_fraction = if memory.total > 0 { resident as f64 / memory.total as f64 } else { 0.0 };
+    let most_resident = now.usage.max_resident_kbytes;
+    let resident_fraction = if memory.total > 0 { most_resident as f64 / memory.total as f64 } else { 0.0 };
     let own = Object::new()
         .with("version", crate::srs_version())
         .with("pid", process.pid)
         .with("ppid", process.ppid)
         .with("argv", process.argv.as_str())
         .with("cwd", process.cwd.as_str())
-        .with("mem_kbyte", now.usage.max_resident_kbytes)
+        .with("mem_kbyte", most_resident)
         .with("mem_percent", resident_fraction)
         .with("cpu_percent", system.process_cpu())
         .with("srs_uptime", context.now_ms.saturating_sub(process.started_ms) / 1000)

@@ -57,10 +57,13 @@ pub(super) fn call(request: &Request, context: &ApiContext<'_>, callback: Option
         Some("raw") => {
             let own = Object::new().with("enabled", raw.enabled).with("allow_reload", raw.allow_reload);
             let own = own.with("allow_query", false).with("allow_update", false);
-            let http_api = Object::new().with("enabled", true).with("crossdomain", context.crossdomain);
-            answer(Object::new().with("code", 0u32).with("http_api", http_api.with("raw_api", own)))
+            let listen = context.config.http_api.listen.first().map_or(String::new(), |at| at.to_string());
+            let http_api = Object::new().with("enabled", true).with("listen", listen);
+            let http_api = http_api.with("crossdomain", context.crossdomain).with("raw_api", own);
+            answer(Object::new().with("code", 0u32).with("http_api", http_api))
         }
-        Some("reload") if !raw.enabled || !raw.allow_reload => refused(code::RAW_DISABLED),
+        _ if !raw.enabled => refused(code::RAW_DISABLED),
+        Some("reload") if !raw.allow_reload => refused(code::RAW_DISABLED),
         Some("reload") => ApiCall::Reload(Reload { callback: callback.map(str::to_owned) }),
         Some("query" | "update") => refused(code::RAW_DISABLED),
         _ => refused(code::RAW_RPC),

@@ -10,6 +10,9 @@ use crate::stats::system::{ProcTexts, Sample};
 use crate::stream::encode::Format;
 use crate::stream::feed::FeedCounters;
 
+mod cluster;
+mod document;
+
 const RTMP: Format = Format::Rtmp { chunk_bytes: 60_000 };
 const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
@@ -34,6 +37,9 @@ struct Fixture {
     raw_api: RawApi,
     hooks: Counters,
     auth: ApiAuth,
+    config: Config,
+    rtmp_at: Option<SocketAddr>,
+    api_at: Option<SocketAddr>,
 }
 
 impl Fixture {
@@ -56,19 +62,17 @@ impl Fixture {
                 uptime: "9.5 3".into(),
                 ..ProcTexts::default()
             };
+            texts.self_status = "VmHWM:\t     300 kB\n".into();
             texts.self_stat =
                 format!("7 (srs-shard) S 1 7 7 0 -1 0 5 0 6 0 {used} 0 0 0 20 0 3 0 9 4096 25 1 2\n");
             system.push(Sample::parse(&texts, at_ms));
         }
-        Self {
-            vhosts,
-            process,
-            system,
-            id_style: IdStyle::Numeric,
-            raw_api: RawApi::default(),
-            hooks: Counters::default(),
-            auth: ApiAuth::default(),
-        }
+        let config = Config::parse("x.toml", "[vhost.__defaultVhost__]\n[vhost.off]\nenabled = false\n");
+        let config = config.expect("a good configuration");
+        let (id_style, raw_api, hooks) = (IdStyle::Numeric, RawApi::default(), Counters::default());
+        let (rtmp_at, api_at) = ("0.0.0.0:1936".parse().ok(), "0.0.0.0:1985".parse().ok());
+        let auth = ApiAuth::default();
+        Self { vhosts, process, system, id_style, raw_api, hooks, auth, config, rtmp_at, api_at }
     }
 
     fn context(&self) -> ApiContext<'_> {
@@ -79,6 +83,9 @@ impl Fixture {
             id_style: self.id_style,
             raw_api: self.raw_api,
             auth: &self.auth,
+            config: &self.config,
+            rtmp_at: self.rtmp_at,
+            api_at: self.api_at,
             config_version: 4,
             hooks: &self.hooks,
             is_draining: false,
@@ -317,11 +324,14 @@ fn lists_come_in_pages_of_ten_or_more() {
     };
     for kind in ["clients", "streams"] {
         for (query, names) in [
-            ("", 0..10),
+            ("", if kind == "clients" { 0..10 } else { 0..35 }),
+            ("?count=", 0..10),
+            ("?start=0", 0..10),
             ("?count=1", 0..10),
             ("?count=-5", 0..10),
             ("?start=30", 30..35),
             ("?start=5&count=20", 5..25),
+            ("?start=+5x&count=%2020abc", 5..25),
             ("?start=99&count=20", 0..0),
             ("?start=18446744073709551615&count=18446744073709551615", 0..0),
         ] {
@@ -388,12 +398,15 @@ fn pages_about_the_server() {
     assert!(body("/api/v1/features").contains(r#""build":"","build2":"","features":{"ssl":false,"#));
     assert!(body("/api/v1/authors").contains(r#""license":"The MIT License (MIT)","#));
     assert_eq!(body("/api/v1/tests/errors"), r#"{"code":100}"#);
-    let redirect = f.answer(&get("/api/v1/tests/redirects"));
-    assert_eq!((redirect.status, redirect.fields), (301, vec![("Location", "/api/v1/tests/errors".into())]));
+    let redirect = f.answer(&get("/api/v1/tests/redirects?a=b"));
+    assert_eq!(
+        (redirect.status, redirect.fields),
+        (301, vec![("Location", "/api/v1/tests/errors?a=b".into())])
+    );
     assert_eq!(
         body("/api/v1/rusages"),
         format!(
-            "{start}\"data\":{{\"ok\":true,\"sample_time\":3000,\"ru_utime\":1,\"ru_stime\":0,\"ru_maxrss\":0,\
+            "{start}\"data\":{{\"ok\":true,\"sample_time\":3000,\"ru_utime\":1,\"ru_stime\":0,\"ru_maxrss\":300,\
              \"ru_ixrss\":0,\"ru_idrss\":0,\"ru_isrss\":0,\"ru_minflt\":5,\"ru_majflt\":6,\"ru_nswap\":0,\"ru_inblock\":0,\
              \"ru_oublock\":0,\"ru_msgsnd\":0,\"ru_msgrcv\":0,\"ru_nsignals\":0,\"ru_nvcsw\":0,\"ru_nivcsw\":0}}}}"
         )
@@ -417,13 +430,15 @@ fn pages_about_the_server() {
              \"Cached\":0,\"SwapTotal\":0,\"SwapFree\":0}}}}"
         )
     );
-    let echo =
-        f.answer(&request("POST /api/v1/tests/requests?a=b", "Host: h\r\nCookie: s\r\nX-A: \"q\"\r\n"));
+    let headers = "Host: localhost:1\r\nCookie: s\r\nX-A: \"q\"\r\nx-a: r\r\n";
+    let echo = f.answer(&request("POST /api/v1/tests/requests?callback=f&method=PUT", headers));
     assert_eq!(
         text(&echo),
         format!(
-            "{start}\"data\":{{\"uri\":\"/api/v1/tests/requests?a=b\",\"path\":\"/api/v1/tests/requests\",\
-             \"METHOD\":\"POST\",\"headers\":{{\"Host\":\"h\",\"X-A\":\"\\\"q\\\"\"}},\"time\":61500}}}}"
+            "f({start}\"data\":{{\"uri\":\"http://localhost/api/v1/tests/requests\",\"path\":\"/api/v1/tests/requests\",\
+             \"METHOD\":\"PUT\",\"headers\":{{\"sigature\":\"SRS\",\"version\":\"3.0.170\",\
+             \"link\":\"https://github.com/ossrs/srs\",\"time\":61500}},\
+             \"request_headers\":{{\"host\":\"localhost:1\",\"x-a\":\"\\\"q\\\", r\"}}}}}})"
         )
     );
 }
@@ -435,7 +450,7 @@ fn summaries_add_the_shards_to_the_machine() {
         f.asked("/api/v1/summaries", shards()),
         "{\"code\":0,\"server\":\"vid-7-3\",\"data\":{\"ok\":true,\"now_ms\":61500,\
          \"self\":{\"version\":\"3.0.170\",\"pid\":7,\"ppid\":1,\"argv\":\"./srs-shard -c \\\"x\\\"\",\"cwd\":\"/srv\",\
-         \"mem_kbyte\":0,\"mem_percent\":0.10,\"cpu_percent\":0.25,\"srs_uptime\":60,\"config_version\":4,\
+         \"mem_kbyte\":300,\"mem_percent\":0.30,\"cpu_percent\":0.25,\"srs_uptime\":60,\"config_version\":4,\
          \"draining\":false,\"log_lines_dropped\":7},\
          \"system\":{\"cpu_percent\":0.50,\"disk_read_KBps\":0,\"disk_write_KBps\":0,\"disk_busy_percent\":0.00,\
          \"mem_ram_kbyte\":1000,\"mem_ram_percent\":0.75,\"mem_swap_kbyte\":0,\"mem_swap_percent\":0.00,\
@@ -456,6 +471,10 @@ fn wrong_verbs_and_paths() {
         ("DELETE /api/v1/vhosts/x", 405),
         ("PUT /api/v1/clients/1", 405),
         ("POST /api/v1/clients/", 405),
+        ("POST /console/", 405),
+        ("TRACE /api/v1/versions", 405),
+        ("BREW /metrics", 405),
+        ("GET /console", 302),
         ("POST /api/v1/versions", 200),
         ("OPTIONS /api/v1/streams/", 200),
         ("GET /api/v1/versions?callback=f&method=BREW", 405),
@@ -638,7 +657,11 @@ fn check_exposition(lines: &[&str]) {
 fn the_raw_api_reloads_for_who_may() {
     let mut f = Fixture::new();
     let called = |f: &Fixture, target: &str| text(&f.answer(&get(target)));
-    assert_eq!(called(&f, "/api/v1/raw?rpc=reload"), r#"{"code":1061}"#, "it is off");
+    for off in ["?rpc=reload", "?rpc=explode", ""] {
+        assert_eq!(called(&f, &format!("/api/v1/raw{off}")), r#"{"code":1061}"#, "{off}: it is off");
+    }
+    let start = r#"{"code":0,"http_api":{"enabled":true,"listen":"1985","crossdomain":true,"raw_api":{"#;
+    assert!(called(&f, "/api/v1/raw?rpc=raw").starts_with(start));
     let raw = |enabled| format!(r#""raw_api":{{"enabled":{enabled},"allow_reload":{enabled},"#);
     assert!(called(&f, "/api/v1/raw?rpc=raw").contains(&raw(false)));
     f.raw_api = RawApi { enabled: true, allow_reload: true };
