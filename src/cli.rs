@@ -82,7 +82,8 @@ impl From<Exit> for ExitCode {
     args_conflicts_with_subcommands = true,
     after_help = "\
 Signals: SIGINT, SIGTERM stop at once; SIGQUIT lets clients finish (SIGTERM too with force_grace_quit), a second
-one stops; SIGHUP reads the configuration again; SIGUSR1 opens the log anew.
+one stops; SIGHUP reads the configuration again; SIGUSR1 opens the log anew; SIGUSR2 writes the configuration in
+force to its file.
 RUST_LOG (for instance srs_shard::rtmp=debug) overrides the log level, in Rust's words.
 Exit codes: 0 success, 1 configuration, 2 command line, 3 machine (io_uring, limits), 4 cores, 5 listen,
 6 log, 7 another process has the pid file, 8 pid file, 9 user, 10 work_dir, 70 fault of the program.

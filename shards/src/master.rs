@@ -246,16 +246,19 @@ pub enum Signal {
     Reload,
     /// SIGUSR1: reopen the log.
     Reopen,
+    /// SIGUSR2: keep what is in force.
+    Save,
     /// SIGURG: a thread of this process has something for who waits.
     Woken,
 }
 
-const SIGNALS: [(libc::c_int, Signal); 6] = [
+const SIGNALS: [(libc::c_int, Signal); 7] = [
     (libc::SIGINT, Signal::Stop),
     (libc::SIGTERM, Signal::Terminate),
     (libc::SIGQUIT, Signal::Drain),
     (libc::SIGHUP, Signal::Reload),
     (libc::SIGUSR1, Signal::Reopen),
+    (libc::SIGUSR2, Signal::Save),
     (libc::SIGURG, Signal::Woken),
 ];
 

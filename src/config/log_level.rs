@@ -1,5 +1,6 @@
 //! What is logged: SRS's levels, in the words of SRS 3 and of SRS 5, for all and for single modules.
 
+use super::schema::word_of;
 use super::units::{Unit, quoted};
 use toml::de::DeValue;
 
@@ -42,9 +43,7 @@ impl ModuleLevel {
 
 impl std::fmt::Display for ModuleLevel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let word =
-            LogLevel::WORDS.iter().find(|(_, level)| *level == self.level).map_or("", |(word, _)| word);
-        write!(f, "{}={word}", self.module)
+        write!(f, "{}={}", self.module, self.level.as_str())
     }
 }
 
@@ -65,6 +64,11 @@ impl LogLevel {
         ("warn", Self::Warn),
         ("error", Self::Error),
     ];
+
+    /// As in the file.
+    pub fn as_str(self) -> &'static str {
+        word_of(Self::WORDS, self)
+    }
 
     /// The same in the words of the `log` crate.
     pub fn filter(self) -> log::LevelFilter {

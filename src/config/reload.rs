@@ -1,6 +1,7 @@
 //! What a new configuration changes against the one in force, and when that takes effect.
 
-use super::load::Value;
+use super::load::{By, Value};
+use super::said::Said;
 use super::schema::{Config, Reload};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -97,6 +98,12 @@ impl Values {
 }
 
 impl Values {
+    /// The keys that are not as by default because nobody says otherwise.
+    pub fn said(&self) -> Said {
+        let said = self.0.iter().filter(|value| value.by != By::Default);
+        Said::of(said.map(|value| (value.table.as_str(), value.key)))
+    }
+
     /// What only a restart changes is still as `old` has it.
     pub fn keep_until_restart(&mut self, old: &Values) {
         for value in self.0.iter_mut().filter(|value| value.reload == Reload::Restart) {

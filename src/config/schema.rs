@@ -318,6 +318,11 @@ pub struct RawApi {
     pub enabled: bool,
     /// Whether `rpc=reload` reads the configuration again, as SIGHUP does. Default false. Reload: at once.
     pub allow_reload: bool,
+    /// Whether `rpc=query` tells what the configuration says, to everyone who reaches the API. Default false.
+    /// Reload: at once.
+    pub allow_query: bool,
+    /// Whether `rpc=update` changes the configuration, and its file. Default false. Reload: at once.
+    pub allow_update: bool,
 }
 
 impl Section for RawApi {
@@ -325,6 +330,8 @@ impl Section for RawApi {
         Self {
             enabled: r.key("enabled", AtOnce, switch(), false),
             allow_reload: r.key("allow_reload", AtOnce, switch(), false),
+            allow_query: r.key("allow_query", AtOnce, switch(), false),
+            allow_update: r.key("allow_update", AtOnce, switch(), false),
         }
     }
 }
@@ -365,6 +372,16 @@ pub enum LogTank {
 
 impl LogTank {
     const WORDS: &[(&str, Self)] = &[("console", Self::Console), ("file", Self::File)];
+
+    /// As in the file.
+    pub fn as_str(self) -> &'static str {
+        word_of(Self::WORDS, self)
+    }
+}
+
+/// The word that means a value.
+pub(super) fn word_of<T: Copy + PartialEq>(words: &'static [(&'static str, T)], value: T) -> &'static str {
+    words.iter().find(|(_, of)| *of == value).map_or("", |(word, _)| word)
 }
 
 /// The default of a table is what reading an empty one gives.

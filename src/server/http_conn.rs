@@ -4,7 +4,7 @@ use super::conn::{About, Conn};
 use super::hooks;
 use super::messages::Msg;
 use super::plan::{Asking, Plan, VhostPlan};
-use super::process::{Process, unix_time};
+use super::process::{Order, Process, unix_time};
 use super::shard::{API, HTTP, RTMP, Shard};
 use crate::access::Verb;
 use crate::hooks::Hook;
@@ -456,9 +456,10 @@ impl HttpConn<'_> {
             }
             ApiCall::Snapshot(query) => self.ask(query).await,
             ApiCall::Reload(reload) => {
-                let process = Arc::clone(process);
+                let (process, order) = (Arc::clone(process), reload.edit.clone());
+                let order = order.map_or(Order::Reload, Order::Update);
                 // On a helper thread: the master takes its time.
-                let outcome = self.shard.ctx.offload(move || process.ask_reload()).await;
+                let outcome = self.shard.ctx.offload(move || process.ask_master(order)).await;
                 api::reloaded(&reload, &outcome.unwrap_or(ReloadOutcome::Unanswered))
             }
             ApiCall::Kick(kick) => {
@@ -542,6 +543,8 @@ pub(super) fn with_context<R>(process: &Process, plan: &Plan, f: impl FnOnce(&Ap
         raw_api: RawApi {
             enabled: plan.config.http_api.raw_api.enabled,
             allow_reload: plan.config.http_api.raw_api.allow_reload,
+            allow_query: plan.config.http_api.raw_api.allow_query,
+            allow_update: plan.config.http_api.raw_api.allow_update,
         },
         auth: &plan.config.http_api.auth,
         config_version: plan.version,
@@ -549,6 +552,7 @@ pub(super) fn with_context<R>(process: &Process, plan: &Plan, f: impl FnOnce(&Ap
         is_draining: process.is_draining(),
         log_lines_dropped: process.log_drops.count(),
         config: &plan.config,
+        said: &plan.said,
         rtmp_at: at(&[RTMP]),
         api_at: at(&[API, HTTP]),
         vhosts: &plan.vhost_infos,

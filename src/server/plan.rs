@@ -4,7 +4,7 @@ use crate::access::auth::{Auth, Params, Shown, Way};
 use crate::access::jwt::TokenRules;
 use crate::access::{self, Asked, Verb};
 use crate::config::schema::Vhost;
-use crate::config::{Config, Keys};
+use crate::config::{Config, Keys, Said};
 use crate::stats::reason::CloseReason;
 use crate::stream::settings::Settings;
 use crate::web::api::VhostInfo;
@@ -56,6 +56,8 @@ pub struct Plan {
     pub version: u64,
     /// The configuration.
     pub config: Config,
+    /// Which of its keys somebody has said.
+    pub said: Said,
     vhosts: BTreeMap<String, Arc<VhostPlan>>,
     /// HTTP paths of live streams.
     pub mounts: Mounts,
@@ -111,8 +113,9 @@ impl VhostPlan {
 }
 
 impl Plan {
-    /// Works out a configuration; `keys` are those of the files that it names, `nofile` is the limit of open files.
-    pub fn new(config: Config, keys: &Keys, nofile: u64, version: u64) -> Plan {
+    /// Works out a configuration; `keys` are those of the files that it names, `said` which of its own somebody has said,
+    /// `nofile` is the limit of open files.
+    pub fn new(config: Config, keys: &Keys, said: Said, nofile: u64, version: u64) -> Plan {
         let carries = nofile.saturating_sub(OWN_DESCRIPTORS).max(1);
         let plan = |(name, vhost): (&String, &Vhost)| {
             let plan = VhostPlan {
@@ -128,6 +131,7 @@ impl Plan {
             |(name, vhost): (&String, &Vhost)| VhostInfo { name: name.clone(), enabled: vhost.enabled };
         Plan {
             version,
+            said,
             vhosts: config.vhosts.iter().map(plan).collect(),
             mounts: Mounts::new(&config),
             shares_http_port: config.shares_http_port(),

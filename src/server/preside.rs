@@ -2,12 +2,12 @@
 
 use super::drain::{Drain, Step};
 use super::notify::{STOPPING, notify};
-use super::process::{Process, unix_time};
-use super::reload::{InForce, ReloadError};
+use super::process::{Order, Process, unix_time};
+use super::reload::{InForce, ReloadError, SaveError};
 use crate::config::Change;
 use crate::logging::LogHandle;
 use crate::stats::system::{ProcTexts, Sample};
-use crate::web::api::ReloadOutcome;
+use crate::web::api::{Refusal, ReloadOutcome};
 use shards::master::{Signal, Signals};
 use shards::{Control, Running};
 use std::sync::PoisonError;
@@ -45,7 +45,14 @@ pub fn preside(
         let wait = drain.as_ref().map_or(MASTER_TURN, |drain| drain.wait(Instant::now()).min(MASTER_TURN));
         let signal = signals.wait(wait);
         let may_drain = drain.is_none();
-        let mut again = || in_force.reload(process, running, log);
+        let change = |in_force: &mut InForce, order: &Order| {
+            let changed = match order {
+                _ if !may_drain => Err(ReloadError::Draining),
+                Order::Reload => in_force.reload(process, running, log),
+                Order::Update(edit) => in_force.update(edit, process, running, log),
+            };
+            tell(process, order, changed)
+        };
         match signal {
             Some(Signal::Stop) => break,
             Some(Signal::Terminate) if !process.plan().config.force_grace_quit => break,
@@ -55,13 +62,20 @@ pub fn preside(
                 log.reopen();
                 log::info!("SIGUSR1: the log is opened anew");
             }
-            Some(Signal::Reload) => _ = reload(process, may_drain.then(&mut again)),
+            Some(Signal::Reload) => _ = change(in_force, &Order::Reload),
+            Some(Signal::Save) => save(in_force),
             Some(Signal::Woken) | None => {}
         }
-        let asked = process.asked_reloads();
-        if !asked.is_empty() {
-            let outcome = reload(process, may_drain.then(&mut again));
-            asked.into_iter().for_each(|asked| asked.answer(outcome.clone()));
+        // Who asks for a reload at the same time is content with one.
+        let (reloads, updates): (Vec<_>, Vec<_>) =
+            process.asked().into_iter().partition(|asked| asked.order == Order::Reload);
+        if !reloads.is_empty() {
+            let outcome = change(in_force, &Order::Reload);
+            reloads.into_iter().for_each(|asked| asked.answer(outcome.clone()));
+        }
+        for asked in updates {
+            let outcome = change(in_force, &asked.order);
+            asked.answer(outcome);
         }
         let ended = drain.as_mut().is_some_and(|drain| go_on_draining(drain, process, running));
         if ended || running.any_ended() {
@@ -103,22 +117,45 @@ fn go_on_draining(drain: &mut Drain, process: &Process, running: &Running) -> bo
     false
 }
 
-/// Says in the log what came of a reload; None: there is none while the server drains.
-fn reload(process: &Process, reloaded: Option<Result<Vec<Change>, ReloadError>>) -> ReloadOutcome {
-    match reloaded.unwrap_or(Err(ReloadError::Draining)) {
+/// Says in the log what came of another configuration.
+fn tell(process: &Process, order: &Order, changed: Result<Vec<Change>, ReloadError>) -> ReloadOutcome {
+    let word = match order {
+        Order::Reload => "reload",
+        Order::Update(_) => "update",
+    };
+    let plan = process.plan();
+    match changed {
         Ok(changes) => {
-            let plan = process.plan();
-            changes.iter().for_each(|change| log::info!("reload: {change}"));
-            log::info!("reload: version {} is in force, {} changes", plan.version, changes.len());
+            changes.iter().for_each(|change| log::info!("{word}: {change}"));
+            log::info!("{word}: version {} is in force, {} changes", plan.version, changes.len());
             plan.config.warnings().iter().for_each(|warning| log::warn!("{warning}"));
             ReloadOutcome::Applied { version: plan.version, changes }
         }
         Err(error) => {
-            let version = process.plan().version;
+            let why = match &error {
+                ReloadError::Edit(_) => Refusal::Params,
+                ReloadError::Save(_) => Refusal::Save,
+                ReloadError::Config(_) | ReloadError::Draining | ReloadError::Listen { .. } => {
+                    Refusal::Config
+                }
+            };
             let errors: Vec<String> = error.to_string().lines().map(str::to_owned).collect();
-            errors.iter().for_each(|line| log::error!("reload: {line}"));
-            log::error!("reload: version {version} stays in force");
-            ReloadOutcome::Refused { version, errors }
+            errors.iter().for_each(|line| log::error!("{word}: {line}"));
+            let verdict = match &error {
+                ReloadError::Save(SaveError::AfterAll(..)) => "is in force",
+                _ => "stays in force",
+            };
+            log::error!("{word}: version {} {verdict}", plan.version);
+            ReloadOutcome::Refused { version: plan.version, why, errors }
         }
+    }
+}
+
+/// SIGUSR2: SRS writes what it has in memory to its file.
+fn save(in_force: &mut InForce) {
+    match in_force.save() {
+        Ok(true) => log::info!("save: what is in force is written to the file"),
+        Ok(false) => log::info!("save: the file has what is in force"),
+        Err(error) => log::error!("save: {error}"),
     }
 }

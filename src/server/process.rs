@@ -3,7 +3,8 @@
 use super::census::{Census, Counted};
 use super::key_urls::KeyUrls;
 use super::plan::Plan;
-use crate::config::{Config, Keys};
+use crate::config::edit::Edit;
+use crate::config::{Config, Keys, Said};
 use crate::hooks::desk::Desk;
 use crate::hooks::notice;
 use crate::logging::Drops;
@@ -18,19 +19,44 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// So many may ask for a reload at once.
-const RELOADS_ASKED: usize = 16;
+/// So many may ask for a reload or an update at once.
+const CHANGES_ASKED: usize = 16;
 /// Whoever asks waits so long.
-const RELOAD_TAKES: Duration = Duration::from_secs(5);
+const CHANGE_TAKES: Duration = Duration::from_secs(5);
 
-/// Somebody who asks for a reload and waits for what comes of it.
-pub struct ReloadRequest(SyncSender<ReloadOutcome>);
+/// What may be asked of the master.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Read the configuration again.
+    Reload,
+    /// Change it.
+    Update(Edit),
+}
 
-impl ReloadRequest {
+/// Somebody who asks for another configuration and waits for what comes of it.
+pub struct Asked {
+    /// What for.
+    pub order: Order,
+    reply: SyncSender<ReloadOutcome>,
+}
+
+impl Asked {
     /// Tells what came of it.
     pub fn answer(self, outcome: ReloadOutcome) {
-        let _ = self.0.try_send(outcome);
+        let _ = self.reply.try_send(outcome);
     }
+}
+
+/// What is beside the shards, and does for them what would block one.
+pub struct WaysOut {
+    /// Where backends are asked and told.
+    pub desk: Desk,
+    /// Sends what is told now and then.
+    pub post: Post,
+    /// Fetches keys.
+    pub key_urls: KeyUrls,
+    /// Lines that the log has lost.
+    pub log_drops: Drops,
 }
 
 /// Shared by all shards.
@@ -60,7 +86,7 @@ pub struct Process {
     pub ports: RwLock<Vec<(&'static str, std::net::SocketAddr)>>,
     /// Lines that the log has lost.
     pub log_drops: Drops,
-    reloads: Mutex<Vec<ReloadRequest>>,
+    asked: Mutex<Vec<Asked>>,
     draining: AtomicBool,
     connections: AtomicU64,
     per_ip: Census<IpAddr>,
@@ -69,22 +95,16 @@ pub struct Process {
 }
 
 impl Process {
-    /// With the configuration that it starts with, and the keys of its files; `nofile` is the limit of open files.
-    pub fn new(
-        config: Config,
-        keys: &Keys,
-        nofile: u64,
-        desk: Desk,
-        post: Post,
-        key_urls: KeyUrls,
-        log_drops: Drops,
-    ) -> Process {
+    /// With the configuration that it starts with, the keys of its files, and which of its own are said; `nofile` is the
+    /// limit of open files.
+    pub fn new(config: Config, keys: &Keys, said: Said, nofile: u64, ways: WaysOut) -> Process {
+        let WaysOut { desk, post, key_urls, log_drops } = ways;
         let pid = std::process::id();
         let now = unix_time();
         let keys = key_urls.complete(keys, &config);
         let noise = now.as_nanos() as u64 ^ u64::from(pid) << 32;
         Process {
-            plan: RwLock::new(Arc::new(Plan::new(config, &keys, nofile, 1))),
+            plan: RwLock::new(Arc::new(Plan::new(config, &keys, said, nofile, 1))),
             key_urls,
             nofile,
             session: Arc::new(SessionConfig {
@@ -100,7 +120,7 @@ impl Process {
             system: RwLock::default(),
             ports: RwLock::default(),
             log_drops,
-            reloads: Mutex::default(),
+            asked: Mutex::default(),
             draining: AtomicBool::new(false),
             connections: AtomicU64::new(0),
             per_ip: Census::default(),
@@ -128,23 +148,23 @@ impl Process {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// Asks the master for a reload and waits for what comes of it. Blocks the thread.
-    pub fn ask_reload(&self) -> ReloadOutcome {
+    /// Asks the master for another configuration and waits for what comes of it. Blocks the thread.
+    pub fn ask_master(&self, order: Order) -> ReloadOutcome {
         let (reply, answer) = sync_channel(1);
         {
-            let mut asked = self.reloads.lock().unwrap_or_else(PoisonError::into_inner);
-            if asked.len() == RELOADS_ASKED {
+            let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+            if asked.len() == CHANGES_ASKED {
                 return ReloadOutcome::Unanswered;
             }
-            asked.push(ReloadRequest(reply));
+            asked.push(Asked { order, reply });
         }
         shards::master::wake_waiting_signals();
-        answer.recv_timeout(RELOAD_TAKES).unwrap_or(ReloadOutcome::Unanswered)
+        answer.recv_timeout(CHANGE_TAKES).unwrap_or(ReloadOutcome::Unanswered)
     }
 
-    /// For the master: who asks for a reload.
-    pub fn asked_reloads(&self) -> Vec<ReloadRequest> {
-        std::mem::take(&mut self.reloads.lock().unwrap_or_else(PoisonError::into_inner))
+    /// For the master: who asks for another configuration.
+    pub fn asked(&self) -> Vec<Asked> {
+        std::mem::take(&mut self.asked.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Takes a place among the connections; the limit that is reached, if one is.

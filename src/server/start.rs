@@ -3,7 +3,7 @@
 use super::key_urls::KeyUrls;
 use super::notify::{READY, notify};
 use super::preside::preside;
-use super::process::Process;
+use super::process::{Process, WaysOut};
 use super::reload::{InForce, log_settings};
 use super::shard::{API, HTTP, RTMP, Shard, ShardService};
 use crate::cli::Exit;
@@ -123,15 +123,9 @@ fn run(
         Outbound::start(config.http_client.ca_file.as_deref()).map_err(|error| internal(&error))?;
     let desk = Desk::open(&outbound, config.hooks.spool.as_deref(), config.hooks.backlog);
     let desk = desk.map_err(|error| internal(&error))?;
-    let process = Arc::new(Process::new(
-        config,
-        keys,
-        limits.nofile,
-        desk,
-        outbound.post(),
-        KeyUrls::new(outbound.fetcher()),
-        log.drops(),
-    ));
+    let key_urls = KeyUrls::new(outbound.fetcher());
+    let ways = WaysOut { desk, post: outbound.post(), key_urls, log_drops: log.drops() };
+    let process = Arc::new(Process::new(config, keys, in_force.said(), limits.nofile, ways));
     let shared = Arc::clone(&process);
     let make = move |ctx| ShardService(Rc::new(Shard::new(ctx, Arc::clone(&shared))));
     let running = master::start(plan, sockets, make).map_err(|error| {

@@ -128,7 +128,7 @@ impl Busy {
 
 #[test]
 fn every_answer_has_srs_s_members_in_srs_s_order() {
-    let busy = Busy::start(Setup::new(3));
+    let busy = Busy::start(Setup::new(3).tables("[http_api.raw_api]\nenabled = true\nallow_query = true"));
     let first = |kind: &str| -> Value { busy.server.api(&format!("/api/v1/{kind}/"))[kind][0].clone() };
     let id = |kind: &str| first(kind)["id"].as_str().expect("an id").to_owned();
     let (vhost_id, stream_id) = (id("vhosts"), id("streams"));
@@ -182,6 +182,19 @@ fn every_answer_has_srs_s_members_in_srs_s_order() {
              raw_api{enabled:b allow_reload:b allow_query:b allow_update:b}}"
                 .to_owned(),
         ),
+        ("/api/v1/raw?rpc=query&scope=minimal", "code:i minimal{listen[:s]}".to_owned()),
+        (
+            "/api/v1/raw?rpc=query&scope=vhost&vhost=__defaultVhost__",
+            "code:i vhost{id:s name:s enabled:b http_remux{enabled:b mount[:s]}}".to_owned(),
+        ),
+        (
+            "/api/v1/raw?rpc=query&scope=global",
+            "code:i global{listen[:s] http_api{enabled:b listen:s raw_api{enabled:b allow_query:b}} \
+             http_server{enabled:b listen:s dir:s} nb_vhosts:i vhosts{__defaultVhost__{id:s name:s enabled:b \
+             http_remux:b origin:b gop_cache:b time_jitter:b}}}"
+                .to_owned(),
+        ),
+        ("/api/v1/raw?rpc=update", "code:i".to_owned()),
     ];
     for (target, members) in table {
         assert_eq!(shape(&busy.ask("GET", target)), format!("{{{members}}}"), "{target}");

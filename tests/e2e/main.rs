@@ -20,6 +20,7 @@ mod http_odds;
 mod late_viewers;
 mod logging;
 mod proxied;
+mod raw_update;
 mod refusals;
 mod reload;
 mod republish;

@@ -298,6 +298,11 @@ pub enum TimeJitter {
 
 impl TimeJitter {
     const WORDS: &[(&str, Self)] = &[("full", Self::Full), ("zero", Self::Zero), ("off", Self::Off)];
+
+    /// As in the file.
+    pub fn as_str(self) -> &'static str {
+        super::word_of(Self::WORDS, self)
+    }
 }
 
 /// What happens to a second publisher of a live stream.

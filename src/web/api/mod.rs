@@ -2,8 +2,7 @@
 //!
 //! [`route`] answers at once what needs no streams, else says what to ask the shards for: a [`Query`] for
 //! [`finish`], a [`Locate`] for [`located`], a [`Kick`] for [`kicked`], or a [`Reload`] for [`reloaded`]. Answers carry
-//! HTTP 200 and a `code`, as SRS's do. [`openapi`] describes all of it; of SRS's API are left out so far: `raw`'s `query`
-//! and `update`. Who may call stands in `permit`.
+//! HTTP 200 and a `code`, as SRS's do. [`openapi`] describes all of it. Who may call stands in `permit`.
 
 pub mod cluster;
 pub mod ids;
@@ -20,8 +19,8 @@ pub mod snapshot;
 
 pub use pages::heartbeat;
 
-use crate::config::Config;
 use crate::config::schema::ApiAuth;
+use crate::config::{Config, Said};
 use crate::hooks::desk::Counters;
 use crate::http::request::{Method, Request};
 use crate::http::response::Response;
@@ -33,7 +32,7 @@ use json::Object;
 use mux::{Found, Mux};
 use permit::Does;
 pub use permit::Refused;
-pub use raw::{RawApi, Reload, ReloadOutcome, reloaded};
+pub use raw::{RawApi, Refusal, Reload, ReloadOutcome, reloaded};
 use snapshot::{ShardSnapshot, Wanted, WantedClients};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::LazyLock;
@@ -49,8 +48,11 @@ mod code {
     pub(super) const UNAUTHORIZED: u32 = 401;
     pub(super) const FORBIDDEN: u32 = 403;
     pub(super) const CONFIG_INVALID: u32 = 1023;
+    pub(super) const CONFIG_NOT_SAVED: u32 = 1059;
     pub(super) const RAW_RPC: u32 = 1060;
     pub(super) const RAW_DISABLED: u32 = 1061;
+    pub(super) const RAW_NOT_ALLOWED: u32 = 1062;
+    pub(super) const RAW_PARAMS: u32 = 1063;
     pub(super) const UNANSWERED: u32 = 503;
     pub(super) const VHOST_NOT_FOUND: u32 = 2014;
     pub(super) const STREAM_NOT_FOUND: u32 = 2048;
@@ -74,6 +76,8 @@ pub struct ApiContext<'a> {
     pub auth: &'a ApiAuth,
     /// The configuration in force.
     pub config: &'a Config,
+    /// Which of its keys somebody has said.
+    pub said: &'a Said,
     /// Where RTMP is served, the first of its addresses, as bound.
     pub rtmp_at: Option<SocketAddr>,
     /// Where the API is, likewise.
@@ -137,7 +141,7 @@ pub enum ApiCall {
     Locate(Locate),
     /// Ask the client's shard to close it, and say [`kicked`].
     Kick(Kick),
-    /// Read the configuration again, and say [`reloaded`].
+    /// Read the configuration again, or change it, and say [`reloaded`].
     Reload(Reload),
 }
 

@@ -1,7 +1,11 @@
-//! `/api/v1/raw?rpc=…`: what changes the running server, for operators.
+//! `/api/v1/raw?rpc=…`: tells and changes the configuration of the running server, for operators.
+
+mod query;
+mod update;
 
 use super::json::{Json, Object};
 use super::{ApiCall, ApiContext, code, respond};
+use crate::config::edit::Edit;
 use crate::config::reload::{Change, What};
 use crate::http::request::Request;
 use crate::http::response::Response;
@@ -13,11 +17,17 @@ pub struct RawApi {
     pub enabled: bool,
     /// Whether `rpc=reload` is permitted.
     pub allow_reload: bool,
+    /// Whether `rpc=query` is.
+    pub allow_query: bool,
+    /// Whether `rpc=update` is.
+    pub allow_update: bool,
 }
 
-/// The configuration is to be read again.
+/// The configuration is to be read again, or changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reload {
+    /// The change; None: it is to be read again.
+    pub edit: Option<Edit>,
     callback: Option<String>,
 }
 
@@ -35,6 +45,8 @@ pub enum ReloadOutcome {
     Refused {
         /// Its version.
         version: u64,
+        /// Of what kind the fault is.
+        why: Refusal,
         /// Why, a line each.
         errors: Vec<String>,
     },
@@ -42,9 +54,34 @@ pub enum ReloadOutcome {
     Unanswered,
 }
 
+/// What keeps a configuration from being in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is bad.
+    Config,
+    /// The change makes no sense as things are.
+    Params,
+    /// It cannot be kept in the file.
+    Save,
+}
+
+impl Refusal {
+    const fn code(self) -> u32 {
+        match self {
+            Refusal::Config => code::CONFIG_INVALID,
+            Refusal::Params => code::RAW_PARAMS,
+            Refusal::Save => code::CONFIG_NOT_SAVED,
+        }
+    }
+}
+
 /// Whether a call changes something: what is off does not.
 pub(super) fn changes(request: &Request, raw: RawApi) -> bool {
-    request.query.value("rpc") == Some("reload") && raw.enabled && raw.allow_reload
+    match request.query.value("rpc") {
+        Some("reload") => raw.enabled && raw.allow_reload,
+        Some("update") => raw.enabled && raw.allow_update,
+        _ => false,
+    }
 }
 
 /// Answers a call of the raw API, from who may.
@@ -56,7 +93,7 @@ pub(super) fn call(request: &Request, context: &ApiContext<'_>, callback: Option
         // As in SRS, which tells that it is off even if it is.
         Some("raw") => {
             let own = Object::new().with("enabled", raw.enabled).with("allow_reload", raw.allow_reload);
-            let own = own.with("allow_query", false).with("allow_update", false);
+            let own = own.with("allow_query", raw.allow_query).with("allow_update", raw.allow_update);
             let listen = context.config.http_api.listen.first().map_or(String::new(), |at| at.to_string());
             let http_api = Object::new().with("enabled", true).with("listen", listen);
             let http_api = http_api.with("crossdomain", context.crossdomain).with("raw_api", own);
@@ -64,13 +101,31 @@ pub(super) fn call(request: &Request, context: &ApiContext<'_>, callback: Option
         }
         _ if !raw.enabled => refused(code::RAW_DISABLED),
         Some("reload") if !raw.allow_reload => refused(code::RAW_DISABLED),
-        Some("reload") => ApiCall::Reload(Reload { callback: callback.map(str::to_owned) }),
-        Some("query" | "update") => refused(code::RAW_DISABLED),
+        Some("reload") => ApiCall::Reload(Reload { edit: None, callback: callback.map(str::to_owned) }),
+        Some("query") if !raw.allow_query => refused(code::RAW_DISABLED),
+        Some("query") => match query::answer(request, context) {
+            Ok(object) => answer(object),
+            Err(code) => refused(code),
+        },
+        Some("update") if !raw.allow_update => refused(code::RAW_DISABLED),
+        Some("update") => {
+            let (code, why) = match update::edit(request) {
+                Ok(edit) => {
+                    return ApiCall::Reload(Reload {
+                        edit: Some(edit),
+                        callback: callback.map(str::to_owned),
+                    });
+                }
+                Err(update::Refused::NotAllowed(why)) => (code::RAW_NOT_ALLOWED, why),
+                Err(update::Refused::Params(why)) => (code::RAW_PARAMS, why),
+            };
+            answer(Object::new().with("code", code).with("errors", vec![why]))
+        }
         _ => refused(code::RAW_RPC),
     }
 }
 
-/// Says what came of a reload.
+/// Says what came of a reload or an update.
 pub fn reloaded(reload: &Reload, outcome: &ReloadOutcome) -> Response {
     let callback = reload.callback.as_deref();
     match outcome {
@@ -79,9 +134,9 @@ pub fn reloaded(reload: &Reload, outcome: &ReloadOutcome) -> Response {
             let object = Object::new().with("code", 0u32).with("version", *version).with("changes", changes);
             respond(&object, callback)
         }
-        ReloadOutcome::Refused { version, errors } => {
+        ReloadOutcome::Refused { version, why, errors } => {
             let errors: Vec<Json> = errors.iter().map(|line| Json::from(line.as_str())).collect();
-            let object = Object::new().with("code", code::CONFIG_INVALID).with("version", *version);
+            let object = Object::new().with("code", why.code()).with("version", *version);
             respond(&object.with("errors", errors), callback)
         }
         ReloadOutcome::Unanswered => {

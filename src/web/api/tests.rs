@@ -1,8 +1,7 @@
 use super::ids::*;
 use super::snapshot::*;
 use super::*;
-use crate::config::reload::{Change, What};
-use crate::config::schema::{self, DEFAULT_VHOST};
+use crate::config::schema::DEFAULT_VHOST;
 use crate::http::request::{Event, Parser};
 use crate::stats::rates::LagHistogram;
 use crate::stats::reason::{CloseReason, DropReason, Reason};
@@ -12,6 +11,7 @@ use crate::stream::feed::FeedCounters;
 
 mod cluster;
 mod document;
+mod raw;
 
 const RTMP: Format = Format::Rtmp { chunk_bytes: 60_000 };
 const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -38,6 +38,7 @@ struct Fixture {
     hooks: Counters,
     auth: ApiAuth,
     config: Config,
+    said: Said,
     rtmp_at: Option<SocketAddr>,
     api_at: Option<SocketAddr>,
 }
@@ -68,11 +69,11 @@ impl Fixture {
             system.push(Sample::parse(&texts, at_ms));
         }
         let config = Config::parse("x.toml", "[vhost.__defaultVhost__]\n[vhost.off]\nenabled = false\n");
-        let config = config.expect("a good configuration");
+        let (config, said) = (config.expect("a good configuration"), Said::default());
         let (id_style, raw_api, hooks) = (IdStyle::Numeric, RawApi::default(), Counters::default());
         let (rtmp_at, api_at) = ("0.0.0.0:1936".parse().ok(), "0.0.0.0:1985".parse().ok());
         let auth = ApiAuth::default();
-        Self { vhosts, process, system, id_style, raw_api, hooks, auth, config, rtmp_at, api_at }
+        Self { vhosts, process, system, id_style, raw_api, hooks, auth, config, said, rtmp_at, api_at }
     }
 
     fn context(&self) -> ApiContext<'_> {
@@ -84,6 +85,7 @@ impl Fixture {
             raw_api: self.raw_api,
             auth: &self.auth,
             config: &self.config,
+            said: &self.said,
             rtmp_at: self.rtmp_at,
             api_at: self.api_at,
             config_version: 4,
@@ -651,45 +653,4 @@ fn check_exposition(lines: &[&str]) {
         at += 1;
     }
     assert!(families.len() > 30 && samples.len() > 100);
-}
-
-#[test]
-fn the_raw_api_reloads_for_who_may() {
-    let mut f = Fixture::new();
-    let called = |f: &Fixture, target: &str| text(&f.answer(&get(target)));
-    for off in ["?rpc=reload", "?rpc=explode", ""] {
-        assert_eq!(called(&f, &format!("/api/v1/raw{off}")), r#"{"code":1061}"#, "{off}: it is off");
-    }
-    let start = r#"{"code":0,"http_api":{"enabled":true,"listen":"1985","crossdomain":true,"raw_api":{"#;
-    assert!(called(&f, "/api/v1/raw?rpc=raw").starts_with(start));
-    let raw = |enabled| format!(r#""raw_api":{{"enabled":{enabled},"allow_reload":{enabled},"#);
-    assert!(called(&f, "/api/v1/raw?rpc=raw").contains(&raw(false)));
-    f.raw_api = RawApi { enabled: true, allow_reload: true };
-    assert!(called(&f, "/api/v1/raw?rpc=raw").contains(&raw(true)));
-    assert_eq!(called(&f, "/api/v1/raw"), r#"{"code":1060}"#);
-    assert_eq!(called(&f, "/api/v1/raw?rpc=explode"), r#"{"code":1060}"#);
-    assert_eq!(called(&f, "/api/v1/raw?rpc=update"), r#"{"code":1061}"#);
-    let ApiCall::Reload(reload) = f.route(&get("/api/v1/raw?rpc=reload&callback=f")) else {
-        panic!("a reload")
-    };
-    let away = route(&get("/api/v1/raw?rpc=reload"), [10, 0, 0, 1].into(), &f.context());
-    assert!(matches!(away, ApiCall::Refuse(_, Response { status: 403, .. })));
-
-    let (from, to) = ("1".to_owned(), "\"2\"".to_owned());
-    let changed = What::Changed { from, to, reload: schema::Reload::Restart };
-    let changes = vec![
-        Change { key: "vhost.a".to_owned(), what: What::Added },
-        Change { key: "cores".to_owned(), what: changed },
-    ];
-    assert_eq!(
-        text(&reloaded(&reload, &ReloadOutcome::Applied { version: 2, changes })),
-        "f({\"code\":0,\"version\":2,\"changes\":[\
-         {\"key\":\"vhost.a\",\"what\":\"added\",\"verdict\":\"applied\"},\
-         {\"key\":\"cores\",\"what\":\"changed\",\"from\":\"1\",\"to\":\"\\\"2\\\"\",\
-         \"verdict\":\"needs restart\"}]})"
-    );
-    let refused = ReloadOutcome::Refused { version: 2, errors: vec!["x.toml:1: bad".to_owned()] };
-    let refused = text(&reloaded(&reload, &refused));
-    assert_eq!(refused, r#"f({"code":1023,"version":2,"errors":["x.toml:1: bad"]})"#);
-    assert_eq!(reloaded(&reload, &ReloadOutcome::Unanswered).status, 503);
 }
