@@ -171,7 +171,6 @@ const SRS_ONLY: &[&str] = &[
     "server_id",
     "srt",
     "srt_server",
-    "stats",
     "stream_caster",
     "tcmalloc_release_rate",
     "threads",

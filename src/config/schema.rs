@@ -9,6 +9,7 @@
 mod auth;
 mod heartbeat;
 mod hooks;
+mod stats;
 mod vhost;
 
 use super::load::{Reader, Section};
@@ -25,6 +26,7 @@ use std::time::Duration;
 pub use auth::{Auth, AuthKey, AuthSign, AuthToken};
 pub use heartbeat::Heartbeat;
 pub use hooks::{HookDeadlines, HookRetries, Hooks, HttpClient, HttpHooks, OnError};
+pub use stats::Stats;
 pub use vhost::{HttpRemux, OnDuplicate, Play, Publish, Refer, Security, TimeJitter, Vhost};
 
 /// The vhost that serves every name which has no table of its own.
@@ -178,6 +180,8 @@ pub struct Config {
     pub http_client: HttpClient,
     /// `[hooks]`: what all vhosts' HTTP callbacks share.
     pub hooks: Hooks,
+    /// `[stats]`: what of the machine is told.
+    pub stats: Stats,
     /// `[heartbeat]`: the server tells a manager that it is there.
     pub heartbeat: Heartbeat,
     /// `[vhost_defaults]`: what holds in vhosts that don't say it themselves; it has all keys of a vhost.
@@ -233,6 +237,7 @@ impl Section for Config {
             http_server: r.section("http_server"),
             http_client: r.section("http_client"),
             hooks: r.section("hooks"),
+            stats: r.section("stats"),
             heartbeat: r.section("heartbeat"),
             vhost_defaults: r.shared_section("vhost_defaults"),
             vhosts: r.named_sections("vhost", "vhost_defaults", VHOST_NAMES, is_vhost_name).into(),
@@ -318,8 +323,8 @@ pub struct RawApi {
     pub enabled: bool,
     /// Whether `rpc=reload` reads the configuration again, as SIGHUP does. Default false. Reload: at once.
     pub allow_reload: bool,
-    /// Whether `rpc=query` tells what the configuration says, to everyone who reaches the API. Default false.
-    /// Reload: at once.
+    /// Whether `rpc=query` tells what the configuration says, to everyone who reaches the API; the URLs of
+    /// hooks, too. Default false. Reload: at once.
     pub allow_query: bool,
     /// Whether `rpc=update` changes the configuration, and its file. Default false. Reload: at once.
     pub allow_update: bool,
@@ -394,7 +399,7 @@ macro_rules! default_is_empty {
         }
     )*};
 }
-default_is_empty!(Config, HttpApi, RawApi, ApiAuth, HttpServer, HttpClient, Hooks, Heartbeat);
+default_is_empty!(Config, HttpApi, RawApi, ApiAuth, HttpServer, HttpClient, Hooks, Heartbeat, Stats);
 default_is_empty!(Vhost, Play, Publish, HttpRemux, Security, Refer, HttpHooks, HookDeadlines, HookRetries);
 default_is_empty!(Auth, AuthKey, AuthSign, AuthToken);
 

@@ -56,7 +56,8 @@ async fn beat(shard: &Shard, config: schema::Heartbeat) {
     let device_id = config.device_id;
     // The machine's addresses are asked of the kernel: on a helper thread.
     let body = move || {
-        let ip = own_address().map_or_else(String::new, |ip| ip.to_string());
+        let ip = own_address(plan.config.stats.network as usize);
+        let ip = ip.map_or_else(String::new, |ip| ip.to_string());
         with_context(&process, &plan, |context| {
             heartbeat(context, &device_id, &ip, shards.as_deref()).to_text()
         })
@@ -72,11 +73,30 @@ async fn beat(shard: &Shard, config: schema::Heartbeat) {
     });
 }
 
-/// The address under which others know this machine, as far as it knows: its first one of IPv4, else of IPv6.
-fn own_address() -> Option<IpAddr> {
+/// The address under which others know this machine, as far as it knows: the `network`-th of those that it has.
+fn own_address(network: usize) -> Option<IpAddr> {
     let all = if_addrs::get_if_addrs().unwrap_or_default();
-    let mut others: Vec<IpAddr> =
-        all.iter().filter(|interface| !interface.is_loopback()).map(if_addrs::Interface::ip).collect();
-    others.sort_by_key(IpAddr::is_ipv6); // stable: the interfaces' order stays
-    others.first().copied()
+    let others = all.iter().filter(|interface| !interface.is_loopback());
+    choose(others.map(if_addrs::Interface::ip).collect(), network)
+}
+
+/// Those of IPv4 come first; behind the last one it begins anew, as in SRS.
+fn choose(mut addresses: Vec<IpAddr>, network: usize) -> Option<IpAddr> {
+    addresses.sort_by_key(IpAddr::is_ipv6); // stable: the interfaces' order stays
+    let at = network.checked_rem(addresses.len())?;
+    addresses.get(at).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_chosen_by_its_number() {
+        let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
+        let all = || vec![ip("fe80::1"), ip("10.0.0.1"), ip("203.0.113.1")];
+        let chosen = [0, 1, 2, 3].map(|network| choose(all(), network));
+        assert_eq!(chosen, [ip("10.0.0.1"), ip("203.0.113.1"), ip("fe80::1"), ip("10.0.0.1")].map(Some));
+        assert_eq!(choose(Vec::new(), 1), None);
+    }
 }

@@ -39,7 +39,8 @@ pub fn preside(
         }
         if sampled.is_none_or(|at| at.elapsed() >= SYSTEM_SAMPLE) {
             sampled = Some(Instant::now());
-            let sample = Sample::parse(&ProcTexts::read(), unix_time().as_millis() as u64);
+            let texts = ProcTexts::read(&process.plan().config.stats.disk);
+            let sample = Sample::parse(&texts, unix_time().as_millis() as u64);
             process.system.write().unwrap_or_else(PoisonError::into_inner).push(sample);
         }
         let wait = drain.as_ref().map_or(MASTER_TURN, |drain| drain.wait(Instant::now()).min(MASTER_TURN));

@@ -68,6 +68,8 @@ pub struct ProcTexts {
     pub uptime: String,
     pub vmstat: String,
     pub diskstats: String,
+    /// Whose lines of it count; all, if it names none.
+    pub disks: Vec<String>,
     pub net_dev: String,
     pub net_route: String,
     pub net_sockstat: String,
@@ -85,7 +87,7 @@ pub struct ProcTexts {
 
 impl ProcTexts {
     /// Reads them all. Blocks.
-    pub fn read() -> Self {
+    pub fn read(disks: &[String]) -> Self {
         let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten().take(MAX_TASKS);
         Self {
@@ -95,6 +97,7 @@ impl ProcTexts {
             uptime: text("/proc/uptime"),
             vmstat: text("/proc/vmstat"),
             diskstats: text("/proc/diskstats"),
+            disks: disks.to_vec(),
             net_dev: text("/proc/net/dev"),
             net_route: text("/proc/net/route"),
             net_sockstat: text("/proc/net/sockstat"),
@@ -295,7 +298,7 @@ impl Sample {
             traffic: parse_traffic(&texts.net_dev, &texts.net_route),
             sockets: parse_sockets(&texts.net_sockstat, &texts.net_snmp),
             disk_kbytes: (keyed(&texts.vmstat, "pgpgin"), keyed(&texts.vmstat, "pgpgout")),
-            disk_busy_ms: parse_disk_busy(&texts.diskstats),
+            disk_busy_ms: parse_disk_busy(&texts.diskstats, &texts.disks),
             cpus_possible: count_cpus(&texts.cpu_possible),
             cpus_online: count_cpus(&texts.cpu_online),
         }
@@ -495,9 +498,14 @@ fn parse_sockets(sockstat: &str, snmp: &str) -> Sockets {
     }
 }
 
-/// Field 13 of a device's line: ms spent doing I/O; the highest of all devices.
-fn parse_disk_busy(diskstats: &str) -> u64 {
-    let busy = |line: &str| line.split_ascii_whitespace().nth(12)?.parse().ok();
+/// Field 13 of a device's line: ms spent doing I/O; the highest of the devices that count. Field 3 is its name.
+fn parse_disk_busy(diskstats: &str, disks: &[String]) -> u64 {
+    let busy = |line: &str| {
+        let mut words = line.split_ascii_whitespace().skip(2);
+        let name = words.next()?;
+        let counts = disks.is_empty() || disks.iter().any(|disk| disk == name);
+        counts.then(|| words.nth(9)?.parse().ok()).flatten()
+    };
     diskstats.lines().filter_map(busy).max().unwrap_or(0)
 }
 
@@ -530,6 +538,7 @@ mod tests {
             diskstats: own(
                 "   7 0 loop0 0 0 0 0 0 0 0 0 0 5 0 0 0 0\n 254 0 vda 9 8 7 6 5 4 3 2 1 4321 99\n",
             ),
+            disks: Vec::new(),
             net_dev: own("Inter-| Receive\n face |bytes\n    lo: 20 1 0 0 0 0 0 0 21 1 0 0 0 0 0 0\n\
                 eth0: 300 1 0 0 0 0 0 0 400 1 0 0 0 0 0 0\n eth1:5000 1 0 0 0 0 0 0 6000 1 0 0 0 0 0 0\n"),
             net_route: format!(
@@ -607,6 +616,16 @@ mod tests {
     }
 
     #[test]
+    fn the_busiest_disk_is_one_of_those_that_count() {
+        let busy = |disks: &[&str]| {
+            let disks = disks.iter().map(|&disk| disk.to_owned()).collect();
+            Sample::parse(&ProcTexts { disks, ..texts() }, 1).disk_busy_ms
+        };
+        assert_eq!([busy(&[]), busy(&["vda"]), busy(&["loop0"])], [4321, 4321, 5]);
+        assert_eq!([busy(&["loop0", "sda"]), busy(&["vd"]), busy(&["vda", "loop0"])], [5, 0, 4321]);
+    }
+
+    #[test]
     fn nothing_readable_is_nothing_known() {
         let s = Sample::parse(&ProcTexts::default(), 5);
         assert_eq!(s, Sample { at_ms: 5, ..Sample::default() });
@@ -614,7 +633,7 @@ mod tests {
 
     #[test]
     fn this_machine_is_understood() {
-        let s = Sample::parse(&ProcTexts::read(), 1);
+        let s = Sample::parse(&ProcTexts::read(&[]), 1);
         assert_eq!(s.process.unwrap().pid, i128::from(std::process::id()));
         assert!(s.memory.unwrap().total > 0 && s.cpu.unwrap().total() > 0);
     }

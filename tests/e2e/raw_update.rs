@@ -158,7 +158,7 @@ fn what_makes_no_sense_or_is_not_for_everyone_is_refused() {
     assert_eq!(refused(&server, "scope=everything").0, 1062);
     let path = "/api/v1/raw?rpc=update&scope=chunk_size&value=4096";
     let page = request(server.api_at(), "POST", path, &[("Origin", "http://localhost")]);
-    assert_eq!((page.status, page.text()), (403, "{\"code\":403}"));
+    assert_eq!((page.status, page.text()), (403, "{\"code\":403,\"reason\":\"page_or_proxy\"}"));
     assert_eq!(server.configuration(), before);
     assert_eq!(server.api("/api/v1/summaries")["data"]["self"]["config_version"], 1);
 }

@@ -6,7 +6,9 @@ use super::super::json::{Json, Object};
 use super::super::{ApiContext, code};
 use crate::access::Rule;
 use crate::config::Said;
-use crate::config::schema::{Config, HttpRemux, LogTank, Play, Publish, Refer, Security, TimeJitter, Vhost};
+use crate::config::schema::{
+    Config, HttpHooks, HttpRemux, LogTank, Play, Publish, Refer, Security, TimeJitter, Vhost,
+};
 use crate::http::request::Request;
 use std::time::Duration;
 
@@ -70,6 +72,7 @@ impl<'a> Told<'a> {
 fn global(context: &ApiContext<'_>) -> Object {
     let config = context.config;
     let (api, http, raw) = (&config.http_api, &config.http_server, &config.http_api.raw_api);
+    let heartbeat = &config.heartbeat;
     let first =
         |list: &[crate::config::ListenAddr]| list.first().map(ToString::to_string).unwrap_or_default();
     let vhosts = config.vhosts.iter().fold(Object::new(), |object, (name, vhost)| {
@@ -85,6 +88,16 @@ fn global(context: &ApiContext<'_>) -> Object {
         .key("max_connections", or_auto(config.max_connections))
         .key("daemon", config.daemon)
         .key("utc_time", config.utc_time)
+        .table("heartbeat", |told| {
+            told.key("enabled", heartbeat.enabled)
+                .key("interval", heartbeat.interval.as_secs())
+                .key("url", heartbeat.url.as_str())
+                .key("device_id", heartbeat.device_id.as_str())
+                .key("summaries", heartbeat.summaries)
+        })
+        .table("stats", |told| {
+            told.key("network", config.stats.network).key("disk", config.stats.disk.clone())
+        })
         .table("http_api", |told| {
             told.key("enabled", api.enabled)
                 .key("listen", first(&api.listen))
@@ -110,6 +123,7 @@ fn global(context: &ApiContext<'_>) -> Object {
 fn vhost_summary(context: &ApiContext<'_>, name: &str, vhost: &Vhost) -> Object {
     let switches = [
         ("http_remux", vhost.http_remux.enabled),
+        ("http_hooks", vhost.http_hooks.enabled),
         ("origin", true),
         ("security", vhost.security.enabled),
         ("refer", vhost.refer.enabled),
@@ -127,7 +141,7 @@ fn vhost_summary(context: &ApiContext<'_>, name: &str, vhost: &Vhost) -> Object 
 }
 
 fn one_vhost(context: &ApiContext<'_>, name: &str, vhost: &Vhost) -> Object {
-    let Vhost { play, publish, refer, security, http_remux, .. } = vhost;
+    let Vhost { play, publish, refer, security, http_remux, http_hooks, .. } = vhost;
     Told::of(context.said, Said::vhost_table(name))
         .always("id", vhost_id(name, context.id_style))
         .always("name", name)
@@ -140,6 +154,7 @@ fn one_vhost(context: &ApiContext<'_>, name: &str, vhost: &Vhost) -> Object {
         .table("refer", |told| tell_refer(told, refer))
         .table("security", |told| tell_security(told, security))
         .table("http_remux", |told| tell_http_remux(told, http_remux))
+        .table("http_hooks", |told| tell_http_hooks(told, http_hooks))
         .object
 }
 
@@ -180,6 +195,16 @@ fn tell_http_remux<'a>(told: Told<'a>, remux: &HttpRemux) -> Told<'a> {
         _ => mounts.into(),
     };
     told.always("enabled", remux.enabled).key("fast_cache", remux.fast_cache.as_secs()).key("mount", mounts)
+}
+
+fn tell_http_hooks<'a>(told: Told<'a>, hooks: &HttpHooks) -> Told<'a> {
+    told.always("enabled", hooks.enabled)
+        .key("on_connect", texts(&hooks.on_connect))
+        .key("on_close", texts(&hooks.on_close))
+        .key("on_publish", texts(&hooks.on_publish))
+        .key("on_unpublish", texts(&hooks.on_unpublish))
+        .key("on_play", texts(&hooks.on_play))
+        .key("on_stop", texts(&hooks.on_stop))
 }
 
 fn rules(action: &'static str, rules: &[Rule]) -> Vec<Object> {

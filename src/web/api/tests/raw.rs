@@ -9,6 +9,10 @@ use crate::config::{Overrides, Source};
 const FILE: &str = "\
 listen = [1935, \"127.0.0.1:1936\"]
 chunk_size = 4096
+[heartbeat]
+interval = 9.9
+[stats]
+disk = \"sda\"
 [http_api]
 listen = 1985
 [http_api.raw_api]
@@ -21,6 +25,8 @@ min_latency = true
 play = { mw_latency = \"1s\", atc = true }
 [vhost.\"a.example\".security]
 allow = [\"play all\", \"publish 10.0.0.0/8\"]
+[vhost.\"a.example\".http_hooks]
+on_play = \"http://localhost/play\"
 [vhost.\"a.example\".http_remux]
 enabled = true
 mount = [\"/[app]/[stream].flv\", \"/[app]/[stream].ts\"]
@@ -46,6 +52,7 @@ fn a_query_tells_what_is_said_in_srs_s_names() {
         called(&f, "rpc=query&scope=global"),
         format!(
             "{{\"code\":0,\"global\":{{\"listen\":[\"1935\",\"127.0.0.1:1936\"],\"chunk_size\":4096,\
+             \"heartbeat\":{{\"interval\":9}},\"stats\":{{\"disk\":[\"sda\"]}},\
              \"http_api\":{{\"listen\":\"1985\",\"raw_api\":{{\"enabled\":true}}}},\"nb_vhosts\":2,\"vhosts\":{{\
              \"__defaultVhost__\":{{\"id\":\"{}\",\"name\":\"__defaultVhost__\",\"enabled\":true,\"origin\":true,\
              \"gop_cache\":true,\"time_jitter\":true}},\
@@ -64,7 +71,8 @@ fn a_query_tells_what_is_said_in_srs_s_names() {
              \"security\":{{\"enabled\":false,\"allows\":[\
              {{\"action\":\"allow\",\"method\":\"play\",\"entry\":\"all\"}},\
              {{\"action\":\"allow\",\"method\":\"publish\",\"entry\":\"10.0.0.0/8\"}}],\"denies\":[]}},\
-             \"http_remux\":{{\"enabled\":true,\"mount\":[\"/[app]/[stream].flv\",\"/[app]/[stream].ts\"]}}}}}}",
+             \"http_remux\":{{\"enabled\":true,\"mount\":[\"/[app]/[stream].flv\",\"/[app]/[stream].ts\"]}},\
+             \"http_hooks\":{{\"enabled\":false,\"on_play\":[\"http://localhost/play\"]}}}}}}",
             ids[1]
         )
     );
