@@ -285,6 +285,8 @@ impl Cli {
         }
         let report = |source: &Source| {
             let (config, values) = source.load(overrides)?;
+            // Files with keys are named from there; where it cannot be entered, they are not found.
+            let _ = std::env::set_current_dir(&config.work_dir);
             source.keys(&config, &values)?;
             if self.print_config {
                 return source.in_force(overrides);
