@@ -149,7 +149,9 @@ fn every_answer_has_srs_s_members_in_srs_s_order() {
         ("/api/v1/versions", data("major:i minor:i revision:i version:s software:s")),
         (
             "/api/v1/summaries",
-            data(&format!("ok:b now_ms:i self{{{SELF} config_version:i draining:b log_lines_dropped:i}} system{{{SYSTEM}}}")),
+            data(&format!(
+                "ok:b now_ms:i self{{{SELF} config_version:i draining:b log_lines_dropped:i}} system{{{SYSTEM}}}"
+            )),
         ),
         ("/api/v1/rusages", data(RUSAGES)),
         ("/api/v1/self_proc_stats", data(SELF_PROC_STATS)),
