@@ -7,6 +7,7 @@
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 /// Connections that may wait for `accept`, per shard and address; the kernel caps it at `net.core.somaxconn`.
 pub(crate) const BACKLOG: i32 = 4096;
@@ -42,6 +43,10 @@ fn advice(at: SocketAddr, error: &io::Error) -> &'static str {
     }
 }
 
+/// A port that is taken is asked for again for so long.
+const PREDECESSOR: Duration = Duration::from_secs(1);
+const PROBE_PAUSE: Duration = Duration::from_millis(20);
+
 /// A bound socket on its way to a shard.
 #[derive(Debug)]
 pub struct Bound {
@@ -61,7 +66,7 @@ pub fn bind(ports: &[Port], shards: u16, ours: &[SocketAddr]) -> Result<Vec<Vec<
         // With SO_REUSEPORT a second server of the same user would bind, and take half of the first one's connections.
         // What is ours may be beside the new one for a moment: another address of that port, another service.
         if !ours.iter().any(|our| our.port() == at.port()) {
-            drop(bind_one(at, false).map_err(failed)?);
+            probe(at).map_err(failed)?;
         }
         for bounds in &mut all {
             let socket = bind_one(at, true).map_err(failed)?;
@@ -71,6 +76,20 @@ pub fn bind(ports: &[Port], shards: u16, ours: &[SocketAddr]) -> Result<Vec<Vec<
         }
     }
     Ok(all)
+}
+
+/// Whether nobody listens there. A server that was killed does for a moment longer: the kernel ends its rings, which hold
+/// the sockets, once the process is gone.
+fn probe(at: SocketAddr) -> io::Result<()> {
+    let end = Instant::now() + PREDECESSOR;
+    loop {
+        match bind_one(at, false) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < end => {
+                std::thread::sleep(PROBE_PAUSE);
+            }
+            probed => return probed.map(drop),
+        }
+    }
 }
 
 fn bind_one(at: SocketAddr, shared: bool) -> io::Result<Socket> {
