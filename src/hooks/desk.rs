@@ -283,7 +283,7 @@ impl Clerk {
         if let Err(full) = self.backlog.push(event) {
             self.lose(number, &full.to_string());
             self.write(Record::Done(number));
-        } else if logging::Client::current() != logging::Client::NOBODY {
+        } else if self.backlog.has(number) && logging::Client::current() != logging::Client::NOBODY {
             self.told_of.insert(number, logging::Client::current());
         }
     }
