@@ -191,7 +191,7 @@ struct Clerk {
     asked: HashMap<String, Arc<Semaphore>>,
     /// On whose behalf events are told: the log's lines have its id. Of the last run's nobody knows.
     told_of: HashMap<u64, logging::Client>,
-    deliveries: JoinSet<(Call, Outcome)>,
+    deliveries: JoinSet<(Call, Outcome, Option<String>)>,
     /// For decisions that nobody waits for any more: weak, for the desk closes with the last shard.
     back: mpsc::WeakSender<Errand>,
     told_lost: Throttle,
@@ -221,8 +221,8 @@ impl Clerk {
                     None => return,
                 },
                 Some(done) = self.deliveries.join_next() => {
-                    if let Ok((call, outcome)) = done {
-                        self.of(call.delivery.0).scope(|| self.delivered(&call, outcome));
+                    if let Ok((call, outcome, said)) = done {
+                        self.of(call.delivery.0).scope(|| self.delivered(&call, outcome, said));
                     }
                 }
                 () = sleep_until(next), if next.is_some() => {}
@@ -313,55 +313,43 @@ impl Clerk {
             self.deliveries.spawn(of.follow(async move {
                 let limit = Duration::from_millis(call.timeout_ms);
                 let counters = counters.of(call.hook);
-                let outcome = match post(&client, &call.url, call.body.clone(), limit, counters).await {
-                    Ok((status @ (200 | 201), body)) => {
-                        if let Answer::Refused(what) = answer::read(status, &body) {
-                            count(&counters.refused);
-                            log::warn!(
-                                "hooks: {} event {} to {}: {what}",
-                                call.hook.as_str(),
-                                call.delivery.0,
-                                call.url
-                            );
-                        } else {
-                            count(&counters.accepted);
+                let answered = post(&client, &call.url, call.body.clone(), limit, counters).await;
+                let (counter, outcome, said) = match answered {
+                    Ok((status @ (200 | 201), body)) => match answer::read(status, &body) {
+                        Answer::Accepted => (&counters.accepted, Outcome::Told, None),
+                        // It has the event, and there is nothing to refuse.
+                        Answer::Refused(what) | Answer::Failed(what) => {
+                            (&counters.refused, Outcome::Told, Some(what))
                         }
-                        Outcome::Told
-                    }
-                    Ok((status, _)) => {
-                        count(&counters.failed);
-                        log::debug!(
-                            "hooks: {} event {} to {}: status {status}",
-                            call.hook.as_str(),
-                            call.delivery.0,
-                            call.url
-                        );
-                        Outcome::Failed
-                    }
-                    Err(error) => {
-                        count(&counters.failed);
-                        let (hook, number, why) =
-                            (call.hook.as_str(), call.delivery.0, outbound::why(&error));
-                        log::debug!("hooks: {hook} event {number} to {}: {why}", call.url);
-                        Outcome::Unreached
-                    }
+                    },
+                    Ok((status, _)) => (&counters.failed, Outcome::Failed, Some(format!("status {status}"))),
+                    Err(error) => (&counters.failed, Outcome::Unreached, Some(outbound::why(&error))),
                 };
-                (call, outcome)
+                count(counter);
+                (call, outcome, said)
             }));
         }
     }
 
-    fn delivered(&mut self, call: &Call, outcome: Outcome) {
+    /// What came of telling an event, and what was said instead of yes.
+    fn delivered(&mut self, call: &Call, outcome: Outcome, said: Option<String>) {
         let is_over = self.backlog.done(call, outcome, self.clock.now_ms());
-        if outcome != Outcome::Told
+        if let Some(said) = said
             && let Some(repeats) = self.told_failed.admit(Instant::now())
         {
-            let how = if outcome == Outcome::Failed { "does not take" } else { "cannot be told" };
             let (hook, number, url) = (call.hook.as_str(), call.delivery.0, &call.url);
-            log::warn!(
-                "hooks: {url} {how} {hook}, event {number}; it is tried again, {} wait{repeats}",
-                self.backlog.len()
-            );
+            match outcome {
+                Outcome::Told => {
+                    log::warn!("hooks: {url} answers {hook}, event {number}, with {said}{repeats}")
+                }
+                Outcome::Failed | Outcome::Unreached => {
+                    let how = if outcome == Outcome::Failed { "does not take" } else { "cannot be told" };
+                    let wait = self.backlog.len();
+                    log::warn!(
+                        "hooks: {url} {how} {hook}, event {number}: {said}; it is tried again, {wait} wait{repeats}"
+                    );
+                }
+            }
         }
         if is_over {
             self.is_told(call.delivery.0);
